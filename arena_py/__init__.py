@@ -1,0 +1,3 @@
+"""Arena: which framework computes a model correctly, how fast, in how much memory, and what must be shipped."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Executables by cargo, environments by uv, and a record of what was built."""

@@ -1,0 +1,1 @@
+"""The runner contract: its messages, the driver's session, the server loop of a Python runner."""

@@ -1,0 +1,1 @@
+"""What has to be shipped: executables and environments."""

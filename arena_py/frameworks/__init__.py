@@ -1,0 +1,1 @@
+"""One module a Python framework, each a runner behind the contract."""

@@ -1,0 +1,90 @@
+"""A framework: where its runner comes from, its exact pins, and its variants."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+import msgspec
+
+from arena_py.contract.messages import BoundaryName, Precision
+from arena_py.errors import ArenaError
+from arena_py.manifest import toml
+
+
+class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One way to run a framework: a backend and its settings."""
+
+    name: str
+    backend: str
+    precision: Precision = "f32"
+    boundary: BoundaryName = "host"
+    default: bool = True
+    """Whether it runs when the framework is named without a variant."""
+    environment: dict[str, str] = {}
+    """Environment variables of the runner; `{threads}` is replaced by the thread count."""
+    features: list[str] = []
+    """Cargo features of a build of its own; empty: the framework's plain executable."""
+    platforms: list[str] = []
+    """`sys.platform` values where it exists; empty: everywhere."""
+
+
+class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`manifests/frameworks/NAME.toml`."""
+
+    name: str
+    title: str
+    language: Literal["python", "rust"]
+    version: str
+    """The exact version under test."""
+    variants: list[Variant]
+    requirements: list[str] = []
+    """Python: exact pins of the environment; the lock beside the manifest is `NAME.lock`."""
+    crate: str | None = None
+    """Rust: the folder under `rust_bins/`; the executable is `arena-CRATE`."""
+    notes: str = ""
+
+    def variant(self, name: str) -> Variant:
+        """The variant called `name`.
+
+        Raises:
+            ArenaError: the framework has none of that name.
+        """
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise ArenaError(
+            f"unknown variant of {self.name}: {name}", hint=f"known: {', '.join(v.name for v in self.variants)}"
+        )
+
+
+def frameworks() -> list[str]:
+    """The names of all frameworks."""
+    return toml.names("frameworks")
+
+
+@cache
+def framework(name: str) -> Framework:
+    """The framework called `name`.
+
+    Raises:
+        ArenaError: unknown, or its manifest is wrong.
+    """
+    path = toml.find("frameworks", name)
+    found = toml.read(path, Framework)
+    if found.name != path.stem:
+        raise ArenaError(f"{path}: name is {found.name!r}, expected {path.stem!r} like the file")
+    if found.language == "rust" and found.crate is None:
+        raise ArenaError(f"{path}: a rust framework needs the key `crate`")
+    return found
+
+
+def parse(selector: str) -> tuple[Framework, list[Variant]]:
+    """`candle` (its default variants) or `burn:vulkan` (that one).
+
+    Raises:
+        ArenaError: an unknown framework or variant.
+    """
+    name, _, variant = selector.partition(":")
+    found = framework(name)
+    return found, [found.variant(variant)] if variant else [v for v in found.variants if v.default]

@@ -1,0 +1,61 @@
+"""A suite: a named list of cases, a sampling plan and the gate's limits."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import msgspec
+
+from arena_py.contract.messages import Positive, Precision
+from arena_py.manifest import toml
+from arena_py.manifest.model import CaseTask
+
+
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a case is sampled."""
+
+    launches: Positive = 3
+    """Processes of each variant, so that a lucky memory layout is not the result."""
+    min_samples: Positive = 5
+    """Steady samples of a cell before precision or budget may stop it."""
+    max_samples: Positive = 200
+    half_width: float = 0.015
+    """Stop when half the 95 % interval of the median is below this share of it."""
+    budget_s: float = 20.0
+    """Seconds of steady samples of one cell after which it stops all the same."""
+    seed: int = 0
+    """Of the shuffled rounds and the bootstrap."""
+
+
+class GateLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tensor passes at `k * noise + floor`; noise is float32 PyTorch's own distance to the reference."""
+
+    k: float
+    floor: float
+
+
+class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`manifests/suites/NAME.toml`."""
+
+    title: str
+    models: list[str]
+    tasks: list[CaseTask]
+    gate: dict[Precision, GateLimits]
+    sampling: Sampling = Sampling()
+    timeout_s: dict[str, float] = {}
+    """Seconds allowed for each operation of the contract; `session.DEFAULT_TIMEOUTS_S` where absent."""
+
+
+def suites() -> list[str]:
+    """The names of all suites."""
+    return toml.names("suites")
+
+
+@cache
+def suite(name: str) -> Suite:
+    """The suite called `name`, or of the manifest at that path.
+
+    Raises:
+        ArenaError: unknown, or its manifest is wrong.
+    """
+    return toml.read(toml.find("suites", name), Suite)

@@ -1,0 +1,1 @@
+"""Plan, sampling, statistics and machine facts."""

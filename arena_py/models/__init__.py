@@ -1,0 +1,1 @@
+"""Per architecture: the canonical torch module, seeded weights, inputs, checkpoint names."""

@@ -1,0 +1,1 @@
+"""One module an output, all from the same run document."""

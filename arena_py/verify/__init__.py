@@ -1,0 +1,1 @@
+"""The reference, error norms and the gate."""
