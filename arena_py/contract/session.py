@@ -1,0 +1,394 @@
+"""The driver's side of the contract: one runner process, spawned, asked, timed out and killed whole.
+
+The runner is somebody else's program. Whatever it does ends in a `RunnerFailed` with a status and its own last words;
+its whole process group dies with the session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from arena_py.contract import messages as m
+
+DEFAULT_TIMEOUTS_S: Mapping[str, float] = {
+    "ready": 60.0,
+    "load": 300.0,
+    "prepare": 600.0,
+    "run": 600.0,
+    "bind": 60.0,
+    "outputs": 300.0,
+    "usage": 10.0,
+    "shutdown": 10.0,
+}
+LOG_LINES = 400
+LOG_LINE_CHARACTERS = 2000
+PASSED_VARIABLES = (
+    "HOME", "LANG", "LC_ALL", "PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VK_DRIVER_FILES", "VK_ICD_FILENAMES",
+    "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "HIP_VISIBLE_DEVICES",
+)  # fmt: skip
+"""Of the user's environment, what a runner sees; the rest could change what is measured, or is none of its business."""
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+FailureStatus: TypeAlias = Literal["unsupported", "unavailable", "crashed", "timed_out"]
+STATUS_OF_CODE: Mapping[str, FailureStatus] = {"unsupported": "unsupported", "device_unavailable": "unavailable"}
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class RunnerFailed(Exception):
+    """A runner did not do what it was asked.
+
+    Args:
+        status: the status that its cell gets.
+        reason: what happened, with the runner's own words.
+    """
+
+    def __init__(self, status: FailureStatus, reason: str) -> None:
+        super().__init__(reason)
+        self.status: FailureStatus = status
+        self.reason = reason
+
+
+class RunnerRefused(RunnerFailed):
+    """A runner answered with an error of the contract; it stays usable unless the code is `internal`."""
+
+    def __init__(self, op: str, problem: m.Problem) -> None:
+        super().__init__(STATUS_OF_CODE.get(problem.code, "crashed"), f"{op}: {problem.code}: {problem.message}")
+        self.op = op
+        self.code = problem.code
+        self.message = problem.message
+
+
+class ProtocolViolation(RunnerFailed):
+    """A runner broke a rule of the contract; nothing that it says afterwards is believed."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("crashed", f"protocol: {what}")
+
+
+def runner_environment(threads: int, extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a runner: what is passed on of the user's, the thread counts, then the variant's own."""
+    kept = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
+    kept |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+    return kept | {name: value.replace("{threads}", str(threads)) for name, value in extra.items()}
+
+
+class _Lines(threading.Thread):
+    """Reads a pipe in the background into a queue of (nanoseconds, line); `None` at its end."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(daemon=True)
+        self._descriptor = descriptor
+        self.lines: queue.Queue[tuple[int, bytes | ProtocolViolation | None]] = queue.Queue(maxsize=64)
+        self.start()
+
+    def run(self) -> None:
+        pending = bytearray()
+        while chunk := _read(self._descriptor):
+            now_ns = time.perf_counter_ns()
+            pending += chunk
+            *whole, rest = pending.split(b"\n")
+            for line in whole:
+                self.lines.put((now_ns, bytes(line)))
+            pending = bytearray(rest)
+            if len(pending) > m.MAX_LINE_BYTES:
+                self.lines.put((now_ns, ProtocolViolation(f"a line longer than {m.MAX_LINE_BYTES} bytes")))
+                return
+        self.lines.put((time.perf_counter_ns(), None))
+
+
+class _Log(threading.Thread):
+    """Keeps the last lines of a pipe, and never lets it fill."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(daemon=True)
+        self._descriptor = descriptor
+        self.tail: deque[str] = deque(maxlen=LOG_LINES)
+        self.start()
+
+    def run(self) -> None:
+        pending = b""
+        while chunk := _read(self._descriptor):
+            *whole, pending = (pending + chunk).split(b"\n")
+            for line in whole:
+                self._keep(line)
+            if len(pending) > LOG_LINE_CHARACTERS:
+                self._keep(pending)
+                pending = b""
+        if pending:
+            self._keep(pending)
+
+    def _keep(self, line: bytes) -> None:
+        text = line[:LOG_LINE_CHARACTERS].decode("utf-8", "replace").rstrip()
+        self.tail.append("".join(c if c.isprintable() or c == "\t" else "�" for c in text))
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:
+        return b""
+
+
+class Session:
+    """A running runner. Use it as a context manager: leaving it kills the runner's whole process group.
+
+    Args:
+        command: the runner's argv without `serve`.
+        scratch: its working directory.
+        environment: the variant's own variables; `{threads}` is replaced.
+        threads: what the thread variables are set to, and what `load` asks for.
+        timeouts_s: seconds for each operation and for `ready`, over `DEFAULT_TIMEOUTS_S`.
+
+    Raises:
+        RunnerFailed: it cannot be started, or its first line is not a ready line of this contract.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        scratch: Path,
+        environment: Mapping[str, str] | None = None,
+        threads: int = 1,
+        timeouts_s: Mapping[str, float] | None = None,
+    ) -> None:
+        self.threads = threads
+        self._timeouts_s = {**DEFAULT_TIMEOUTS_S, **(timeouts_s or {})}
+        self._next_id = 1
+        self._broken: RunnerFailed | None = None
+        started_ns = time.perf_counter_ns()
+        try:
+            self._process = subprocess.Popen(
+                [*command, "serve"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=scratch,
+                env=runner_environment(threads, environment or {}),
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            raise RunnerFailed("crashed", f"cannot be started: {command[0]}: {error.strerror}") from error
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._answers = _Lines(self._process.stdout.fileno())
+        self._log = _Log(self._process.stderr.fileno())
+        try:
+            ready_ns, line = self._line("ready", self._timeouts_s["ready"])
+            self.description = self._ready(line)
+        except BaseException:
+            self.close()
+            raise
+        self.startup_ns = ready_ns - started_ns
+        """From spawn to the ready line."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """The runner's process id."""
+        return self._process.pid
+
+    def log_tail(self, lines: int = 20) -> list[str]:
+        """The last lines of its standard error."""
+        return list(self._log.tail)[-lines:]
+
+    def load(self, model: m.ModelSpec, weights: Path, *, backend: str, precision: m.Precision = "f32") -> m.Loaded:
+        """Build the model from the weights file."""
+        request = m.Load(
+            id=self._id(), model=model, weights=str(weights), backend=backend, precision=precision, threads=self.threads
+        )
+        return self._ask(request, m.Loaded)
+
+    def prepare(self, task: m.TaskName, inputs: Path, options: m.TaskOptions | None = None) -> m.Prepared:
+        """Compile the task for these inputs and execute once."""
+        request = m.Prepare(id=self._id(), task=task, inputs=str(inputs), options=options or m.TaskOptions())
+        return self._ask(request, m.Prepared)
+
+    def run(self, iterations: int, boundary: m.BoundaryName = "host") -> m.Samples:
+        """Execute again, one sample each; a sample longer than the request took, or too few, is a violation."""
+        asked_ns = time.perf_counter_ns()
+        samples = self._ask(m.Run(id=self._id(), iterations=iterations, boundary=boundary), m.Samples)
+        took_ns = time.perf_counter_ns() - asked_ns
+        if len(samples.samples_ns) != iterations:
+            raise self._violation(f"run: {len(samples.samples_ns)} samples, {iterations} asked")
+        if min(samples.samples_ns) == 0 or sum(samples.samples_ns) > took_ns:
+            raise self._violation(f"run: samples of {sum(samples.samples_ns)} ns in a request of {took_ns} ns")
+        first = samples.first_token_ns
+        if first is not None and (
+            len(first) != iterations or any(f > s for f, s in zip(first, samples.samples_ns, strict=True))
+        ):
+            raise self._violation("run: first_token_ns does not fit samples_ns")
+        return samples
+
+    def bind(self, inputs: Path) -> None:
+        """Other input values of the same names, types and shapes."""
+        self._ask(m.Bind(id=self._id(), inputs=str(inputs)), m.Empty)
+
+    def outputs(self, path: Path, names: list[str] | None = None) -> m.Written:
+        """Write the outputs of the latest execution to `path`."""
+        return self._ask(m.Outputs(id=self._id(), path=str(path), names=names), m.Written)
+
+    def usage(self) -> m.MemoryUse:
+        """The runner's own peak memory until now."""
+        return self._ask(m.Usage(id=self._id()), m.MemoryUse)
+
+    def shutdown(self) -> int:
+        """Ask it to end and wait; the exit code.
+
+        Raises:
+            RunnerFailed: it does not end in time.
+        """
+        self._ask(m.Shutdown(id=self._id()), m.Empty)
+        return self.wait(self._timeouts_s["shutdown"])
+
+    def end_input(self) -> int:
+        """Close its standard input, which is a request to stop, and wait; the exit code."""
+        with contextlib.suppress(OSError):
+            assert self._process.stdin
+            self._process.stdin.close()
+        return self.wait(self._timeouts_s["shutdown"])
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for its end; the exit code."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise RunnerFailed("timed_out", f"did not end within {timeout_s:g} s") from error
+
+    def exchange(self, line: bytes, *, op: str = "request", timeout_s: float | None = None) -> m.Answer:
+        """Send one raw line and take one answer, whatever id it has; for `conform`."""
+        self._send(line, op)
+        _, answer = self._line(op, timeout_s or self._timeouts_s.get(op, 60.0))
+        return self._answer(answer, op)
+
+    def close(self) -> None:
+        """Kill the runner and everything in its process group; never raises."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if sys.platform == "win32":
+                self._process.kill()
+            else:
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for thread in (self._log, self._answers):
+            # A grandchild that left the group may hold the pipe; its words are not waited for.
+            thread.join(0.5)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with contextlib.suppress(OSError):
+                assert pipe
+                pipe.close()
+
+    def _id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def _ask(self, request: Any, answer_type: type[A]) -> A:
+        op = type(request).__struct_config__.tag
+        self._send(msgspec.json.encode(request), op)
+        _, line = self._line(op, self._timeouts_s[op])
+        answer = self._answer(line, op)
+        if answer.id != request.id:
+            raise self._violation(f"{op}: answer with id {answer.id}, expected {request.id}")
+        if answer.error is not None:
+            refusal = RunnerRefused(op, answer.error)
+            if answer.error.code == "internal":
+                self._broken = refusal
+            raise refusal
+        try:
+            return msgspec.json.decode(answer.ok or b"null", type=answer_type)
+        except msgspec.MsgspecError as error:
+            raise self._violation(f"{op}: answer is not as in the contract: {error}") from error
+
+    def _send(self, line: bytes, op: str) -> None:
+        if self._broken:
+            raise self._broken
+        if not self._answers.lines.empty():
+            _, extra = self._answers.lines.queue[0]
+            if isinstance(extra, bytes):
+                raise self._violation(f"a line that nobody asked for: {_quote(extra)}")
+        try:
+            assert self._process.stdin
+            self._process.stdin.write(line + b"\n")
+        except (OSError, ValueError):
+            raise self._ended(op) from None
+
+    def _line(self, op: str, timeout_s: float) -> tuple[int, bytes]:
+        try:
+            at_ns, line = self._answers.lines.get(timeout=timeout_s)
+        except queue.Empty:
+            self._broken = RunnerFailed("timed_out", f"{op}: no answer within {timeout_s:g} s")
+            raise self._broken from None
+        if line is None:
+            self._answers.lines.put((at_ns, None))
+            raise self._ended(op)
+        if isinstance(line, ProtocolViolation):
+            self._broken = line
+            raise line
+        return at_ns, line
+
+    def _ready(self, line: bytes) -> m.Ready:
+        try:
+            ready = msgspec.json.decode(line, type=m.Ready)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self._violation(f"first line is not a ready line ({error}): {_quote(line)}") from error
+        if ready.contract != m.CONTRACT:
+            raise RunnerFailed(
+                "unsupported", f"speaks contract {ready.contract}, this arena speaks {m.CONTRACT}; rebuild the runner"
+            )
+        return ready
+
+    def _answer(self, line: bytes, op: str) -> m.Answer:
+        try:
+            answer = msgspec.json.decode(line, type=m.Answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self._violation(f"{op}: not an answer ({error}): {_quote(line)}") from error
+        if (answer.ok is None) == (answer.error is None):
+            raise self._violation(f"{op}: an answer needs exactly one of ok and error: {_quote(line)}")
+        return answer
+
+    def _violation(self, what: str) -> ProtocolViolation:
+        violation = ProtocolViolation(what)
+        self._broken = violation
+        return violation
+
+    def _ended(self, op: str) -> RunnerFailed:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
+        self._log.join(0.5)
+        code = self._process.returncode
+        if code is None:
+            how = "closed its standard output"
+        elif code < 0:
+            how = f"died of {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"died of signal {-code}"
+        else:
+            how = f"ended with exit code {code}"
+        words = " | ".join(line for line in self.log_tail(3) if line)
+        self._broken = RunnerFailed("crashed", f"{op}: {how}{': ' + words if words else ''}")
+        return self._broken
+
+
+def _quote(line: bytes) -> str:
+    text = line[:120].decode("utf-8", "backslashreplace")
+    return repr(text) + ("…" if len(line) > 120 else "")
