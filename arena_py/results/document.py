@@ -29,8 +29,8 @@ class TensorError(msgspec.Struct, frozen=True, kw_only=True):
     """How far one tensor is from the reference."""
 
     name: str
-    error: float
-    """Normalised RMS error (`verify/norms.py`)."""
+    error: float | None
+    """Normalised RMS error (`verify/norms.py`); absent when elements are not finite."""
     limit: float
     nonfinite: int = 0
     """NaN or infinite elements: any makes the tensor fail."""
@@ -38,7 +38,7 @@ class TensorError(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def passed(self) -> bool:
         """Whether the error is within the limit."""
-        return self.nonfinite == 0 and self.error <= self.limit
+        return self.error is not None and self.error <= self.limit
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):

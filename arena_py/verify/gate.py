@@ -1,0 +1,90 @@
+"""The gate: whether a cell's numbers are right. Only what passes is ranked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from arena_py.contract.tensors import TensorFile, TensorFileError
+from arena_py.manifest.suite import GateLimits
+from arena_py.results.document import TensorError, Verification
+from arena_py.verify.norms import Comparison, compare
+
+
+def check(outputs: Path, expected: Path, noise: Mapping[str, float], limits: GateLimits) -> Verification:
+    """Compare a runner's outputs with the reference, whole, tensor by tensor.
+
+    Args:
+        outputs: the file that the runner wrote.
+        expected: the float64 reference.
+        noise: the largest error of float32 PyTorch on this case, by group (`norms.group_of`).
+        limits: a tensor passes at `k * noise + floor`.
+
+    Returns:
+        The decision with every tensor's error and limit; an unreadable file is a decision, too.
+    """
+    try:
+        comparison = compare(outputs, expected)
+    except TensorFileError as error:
+        return Verification(passed=False, worst=None, tensors=[], problems=[str(error)])
+    decision = decide(comparison, noise, limits)
+    loss, reference_loss = scalar(outputs, "loss"), scalar(expected, "loss")
+    return Verification(
+        passed=decision.passed,
+        worst=decision.worst,
+        tensors=decision.tensors,
+        problems=decision.problems,
+        loss=loss,
+        reference_loss=reference_loss,
+    )
+
+
+def decide(comparison: Comparison, noise: Mapping[str, float], limits: GateLimits) -> Verification:
+    """The decision on a comparison: every tensor there, finite, and within its group's limit."""
+    tensors = [
+        TensorError(
+            name=distance.name,
+            error=distance.error if math.isfinite(distance.error) else None,
+            # Ids are right or wrong: the noise of real numbers does not excuse one.
+            limit=0.0 if distance.name == "tokens" else limits.k * noise[distance.group] + limits.floor,
+            nonfinite=distance.nonfinite,
+        )
+        for distance in comparison.distances
+    ]
+    worst = max(tensors, key=_excess, default=None)
+    passed = bool(tensors) and not comparison.problems and all(tensor.passed for tensor in tensors)
+    return Verification(passed=passed, worst=worst, tensors=tensors, problems=comparison.problems)
+
+
+def reason(verification: Verification) -> str | None:
+    """Why a verification did not pass, in one line; `None` when it did."""
+    if verification.passed:
+        return None
+    if verification.problems:
+        more = f" (and {len(verification.problems) - 1} more)" if len(verification.problems) > 1 else ""
+        return f"outputs: {verification.problems[0]}{more}"
+    failed = [tensor for tensor in verification.tensors if not tensor.passed]
+    worst = verification.worst
+    if worst is None:
+        return "outputs: no tensors"
+    what = (
+        f"{worst.nonfinite} elements are not finite"
+        if worst.error is None
+        else f"error {worst.error:.2e} is over the limit {worst.limit:.2e}"
+    )
+    return f"{worst.name}: {what} ({len(failed)} of {len(verification.tensors)} tensors fail)"
+
+
+def _excess(tensor: TensorError) -> float:
+    return math.inf if tensor.error is None else tensor.error - tensor.limit
+
+
+def scalar(path: Path, name: str) -> float | None:
+    """A scalar of a tensor file; `None` when there is no such scalar."""
+    try:
+        with TensorFile(path) as file:
+            info = file.tensors.get(name)
+            return float(file.read(name).item()) if info is not None and info.elements == 1 else None
+    except TensorFileError:
+        return None
