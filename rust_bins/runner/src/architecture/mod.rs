@@ -11,11 +11,18 @@ pub struct Parameter {
     pub name: String,
     /// The shape in the checkpoint.
     pub shape: Vec<usize>,
+    /// Whether `train` outputs its gradient and `step` changes it.
+    pub trainable: bool,
 }
 
 impl Parameter {
-    /// A parameter of that name and shape.
+    /// A trainable parameter of that name and shape.
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
-        Self { name: name.into(), shape: shape.into() }
+        Self { name: name.into(), shape: shape.into(), trainable: true }
+    }
+
+    /// A tensor of the checkpoint that no task trains (fixed positions, running statistics).
+    pub fn frozen(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
+        Self { trainable: false, ..Self::new(name, shape) }
     }
 }
