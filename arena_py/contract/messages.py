@@ -211,10 +211,10 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One answer line: exactly one of `ok` and `error`. `ok` is decoded by the request it belongs to."""
+    """One answer line: exactly one of `ok` (an object of the request's own type) and `error`."""
 
     id: int | None
-    ok: msgspec.Raw | None = None
+    ok: dict[str, Any] | None = None
     error: Problem | None = None
 
 

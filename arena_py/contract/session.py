@@ -118,7 +118,7 @@ class _Log(threading.Thread):
     def __init__(self, descriptor: int) -> None:
         super().__init__(daemon=True)
         self._descriptor = descriptor
-        self.tail: deque[str] = deque(maxlen=LOG_LINES)
+        self._kept: deque[bytes] = deque(maxlen=LOG_LINES)
         self.start()
 
     def run(self) -> None:
@@ -134,8 +134,12 @@ class _Log(threading.Thread):
             self._keep(pending)
 
     def _keep(self, line: bytes) -> None:
-        text = line[:LOG_LINE_CHARACTERS].decode("utf-8", "replace").rstrip()
-        self.tail.append("".join(c if c.isprintable() or c == "\t" else "�" for c in text))
+        self._kept.append(line[:LOG_LINE_CHARACTERS])
+
+    def tail(self, lines: int) -> list[str]:
+        """The last lines, without what a terminal would obey."""
+        texts = [line.decode("utf-8", "replace").rstrip() for line in list(self._kept)[-lines:]]
+        return ["".join(c if c.isprintable() or c == "\t" else "�" for c in text) for text in texts]
 
 
 def _read(descriptor: int) -> bytes:
@@ -213,7 +217,7 @@ class Session:
 
     def log_tail(self, lines: int = 20) -> list[str]:
         """The last lines of its standard error."""
-        return list(self._log.tail)[-lines:]
+        return self._log.tail(lines)
 
     def load(self, model: m.ModelSpec, weights: Path, *, backend: str, precision: m.Precision = "f32") -> m.Loaded:
         """Build the model from the weights file."""
@@ -317,7 +321,7 @@ class Session:
                 self._broken = refusal
             raise refusal
         try:
-            return msgspec.json.decode(answer.ok or b"null", type=answer_type)
+            return msgspec.convert(answer.ok, answer_type, strict=True)
         except msgspec.MsgspecError as error:
             raise self._violation(f"{op}: answer is not as in the contract: {error}") from error
 
@@ -328,11 +332,22 @@ class Session:
             _, extra = self._answers.lines.queue[0]
             if isinstance(extra, bytes):
                 raise self._violation(f"a line that nobody asked for: {_quote(extra)}")
+        # In a thread of its own: a runner that does not read would block the driver once the pipe is full.
+        failed: list[Exception] = []
+        writer = threading.Thread(target=self._write, args=(line + b"\n", failed), daemon=True)
+        writer.start()
+        writer.join(self._timeouts_s.get(op, 60.0))
+        if failed:
+            raise self._ended(op)
+
+    def _write(self, data: bytes, failed: list[Exception]) -> None:
+        assert self._process.stdin
+        left = memoryview(data)
         try:
-            assert self._process.stdin
-            self._process.stdin.write(line + b"\n")
-        except (OSError, ValueError):
-            raise self._ended(op) from None
+            while left:
+                left = left[self._process.stdin.write(left) or 0 :]
+        except (OSError, ValueError) as error:
+            failed.append(error)
 
     def _line(self, op: str, timeout_s: float) -> tuple[int, bytes]:
         try:

@@ -1,0 +1,160 @@
+"""Any runner over golden cases: every task that it declares, every tensor's error."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+
+from arena_py.contract.messages import AdamW, BoundaryName, Sgd, TaskName, TaskOptions
+from arena_py.contract.session import RunnerFailed, Session
+from arena_py.contract.tensors import TensorFile, write_tensors
+from arena_py.manifest import GateLimits
+from arena_py.results.document import TensorError
+from arena_py.verify.exercise import Exercise
+from arena_py.verify.gate import decide, reason
+from arena_py.verify.golden import GoldenCase, other_inputs
+from arena_py.verify.norms import Comparison, compare
+
+LIMITS = GateLimits(k=8.0, floor=1e-6)
+"""Those of the suites for f32."""
+NEW_TOKENS = 5
+OPTIMIZERS: Mapping[str, Sgd | AdamW] = {
+    "step sgd": Sgd(lr=0.05),
+    "step adamw": AdamW(lr=1e-2, betas=(0.9, 0.99), eps=1e-3, weight_decay=0.1),
+}
+"""AdamW's first step divides each gradient by its own size; `eps` of the gradients' order keeps it well conditioned."""
+
+Real: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Outcome: TypeAlias = Literal["passed", "wrong", "unsupported", "unavailable", "crashed", "timed_out"]
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A runner to put through it."""
+
+    label: str
+    command: list[str]
+    backend: str
+    environment: dict[str, str]
+    threads: int
+    boundary: BoundaryName = "host"
+
+    def session(self, scratch: Path) -> Session:
+        """A fresh process of it."""
+        return Session(self.command, scratch=scratch, environment=self.environment, threads=self.threads)
+
+
+class GoldenResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One task on one case."""
+
+    case: str
+    task: str
+    outcome: Outcome
+    reason: str | None = None
+    tensors: int = 0
+    worst: TensorError | None = None
+
+
+def check(target: Target, case: GoldenCase) -> Iterator[GoldenResult]:
+    """Every task of the contract on one case, in processes of their own; `step` with both optimizers."""
+    checks = {"infer": _task, "train": _task, "decode": _decode, "step sgd": _step, "step adamw": _step}
+    for name, run in checks.items():
+        with tempfile.TemporaryDirectory() as folder:
+            scratch = Path(folder)
+            try:
+                with target.session(scratch) as session:
+                    task = name.split()[0]
+                    if task not in session.description.architectures.get(case.model.architecture, []):
+                        if case.model.architecture in session.description.architectures or name == "infer":
+                            yield GoldenResult(case=case.name, task=name, outcome="unsupported", reason="not declared")
+                        continue
+                    comparison = run(session, target, case, name, scratch)
+            except RunnerFailed as error:
+                yield GoldenResult(case=case.name, task=name, outcome=error.status, reason=error.reason)
+                continue
+        decision = decide(comparison, case.noise(), LIMITS)
+        yield GoldenResult(
+            case=case.name,
+            task=name,
+            outcome="passed" if decision.passed else "wrong",
+            reason=reason(decision),
+            tensors=len(decision.tensors),
+            worst=decision.worst,
+        )
+
+
+def _exercise(target: Target, case: GoldenCase, task: TaskName, options: TaskOptions, first_inputs: Path) -> Exercise:
+    return Exercise(
+        model=case.model,
+        weights=case.weights,
+        task=task,
+        options=options,
+        inputs=first_inputs,
+        bound_inputs=case.inputs,
+        backend=target.backend,
+        boundary=target.boundary,
+    )
+
+
+def _task(session: Session, target: Target, case: GoldenCase, name: str, scratch: Path) -> Comparison:
+    """`infer` and `train`: against the golden tensors, on inputs bound after `prepare`."""
+    task: TaskName = "infer" if name == "infer" else "train"
+    first = other_inputs(case.inputs, scratch / "first.safetensors")
+    output = scratch / "outputs.safetensors"
+    _exercise(target, case, task, TaskOptions(), first).whole(session, output)
+    return compare(output, case.expected, case.names(task))
+
+
+def _step(session: Session, target: Target, case: GoldenCase, name: str, scratch: Path) -> Comparison:
+    """`step`: the first step's loss and parameters, from the golden gradients by PyTorch's definition, in float64."""
+    optimizer = OPTIMIZERS[name]
+    exercise = _exercise(target, case, "step", TaskOptions(optimizer=optimizer), case.inputs)
+    exercise.load(session)
+    exercise.prepare(session)
+    output = scratch / "outputs.safetensors"
+    session.outputs(output)
+    expected = scratch / "expected.safetensors"
+    with TensorFile(case.expected) as golden, TensorFile(case.weights) as weights:
+        tensors = {"loss": golden.read("loss")}
+        for tensor in case.names("train"):
+            if tensor.startswith("grad."):
+                parameter = tensor.removeprefix("grad.")
+                value, gradient = weights.read(parameter).astype(np.float64), golden.read(tensor)
+                tensors[f"param.{parameter}"] = _updated(value, gradient, optimizer)
+    write_tensors(expected, tensors)
+    return compare(output, expected)
+
+
+def _updated(value: Real, gradient: Real, optimizer: Sgd | AdamW) -> Real:
+    """One first step: torch.optim.SGD; torch.optim.AdamW, whose corrected moments are the gradient and its square."""
+    if isinstance(optimizer, Sgd):
+        return value - optimizer.lr * gradient
+    decayed = value * (1 - optimizer.lr * optimizer.weight_decay)
+    step: Real = optimizer.lr * gradient / (np.abs(gradient) + optimizer.eps)
+    return decayed - step
+
+
+def _decode(session: Session, target: Target, case: GoldenCase, _name: str, scratch: Path) -> Comparison:
+    """`decode`: tokens and logits against the runner's own `infer` over the whole sequence, without a cache."""
+    tokens_of = "input_ids" if case.model.architecture == "llama" else "decoder_input_ids"
+    output, whole = scratch / "decoded.safetensors", scratch / "whole.safetensors"
+    options = TaskOptions(new_tokens=NEW_TOKENS)
+    first = other_inputs(case.inputs, scratch / "first.safetensors")
+    _exercise(target, case, "decode", options, first).whole(session, output)
+    with TensorFile(output) as decoded, TensorFile(case.inputs) as inputs:
+        new = decoded.read("tokens")
+        arrays = {key: inputs.read(key) for key in inputs.tensors if key != "labels"}
+    arrays[tokens_of] = np.concatenate([arrays[tokens_of], new], axis=1)
+    sequence = scratch / "sequence.safetensors"
+    write_tensors(sequence, arrays)
+    session.prepare("infer", sequence)
+    session.outputs(whole)
+    with TensorFile(whole) as file:
+        logits = file.read("logits")[:, -NEW_TOKENS - 1 : -1].astype(np.float64)
+    expected = scratch / "expected.safetensors"
+    write_tensors(expected, {"logits": logits, "tokens": logits.argmax(-1).astype(np.int64)})
+    return compare(output, expected)

@@ -1,0 +1,118 @@
+"""Golden cases: small models with float64 outputs and gradients, made once with the canonical libraries.
+
+A case is a folder of `config.json`, `weights.safetensors`, `inputs.safetensors` and `expected.safetensors`; what is in
+each is said in `tests/golden/README.md`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from arena_py import places
+from arena_py.contract.messages import ModelSpec, TaskName
+from arena_py.contract.tensors import TensorFile, TensorFileError, write_tensors
+from arena_py.errors import ArenaError
+from arena_py.verify.norms import group_of
+
+FILES = ("weights", "inputs", "expected")
+
+
+class _Config(msgspec.Struct, frozen=True):
+    architecture: str
+    config: dict[str, Any]
+    float32_noise: dict[str, float]
+
+
+class GoldenCase(msgspec.Struct, frozen=True):
+    """One folder."""
+
+    folder: Path
+    model: ModelSpec
+    float32_noise: dict[str, float]
+    tensors: list[str]
+    """The names in `expected.safetensors`."""
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def weights(self) -> Path:
+        """Parameters, f32."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def inputs(self) -> Path:
+        """The inputs of `train`, a superset of those of `infer`."""
+        return self.folder / "inputs.safetensors"
+
+    @property
+    def expected(self) -> Path:
+        """Outputs, loss and gradients, f64."""
+        return self.folder / "expected.safetensors"
+
+    def names(self, task: TaskName) -> list[str]:
+        """The tensors that `infer` or `train` must output."""
+        wanted = {"infer": ("outputs",), "train": ("loss", "gradients")}[task]
+        return [name for name in self.tensors if group_of(name) in wanted]
+
+    def noise(self) -> dict[str, float]:
+        """Float32 PyTorch's error on this case, by group; the main output's own where the case has it."""
+        worst = self.float32_noise["max"]
+        own = [error for name, error in self.float32_noise.items() if name != "max"]
+        return {"outputs": max(own, default=worst), "loss": worst, "gradients": worst, "parameters": worst}
+
+
+def default_folder() -> Path:
+    """The golden cases that come with Arena."""
+    checkout = places.home() / "tests" / "golden"
+    return checkout if checkout.is_dir() else places.home() / "golden"
+
+
+def cases(folder: Path) -> list[GoldenCase]:
+    """Every case below `folder`, sorted by name; `folder` may be a case itself.
+
+    Raises:
+        ArenaError: there is none, or one cannot be read.
+    """
+    if not folder.is_dir():
+        raise ArenaError(f"no such folder of golden cases: {folder}")
+    found = sorted(path.parent for path in [*folder.glob("config.json"), *folder.glob("*/config.json")])
+    if not found:
+        raise ArenaError(f"{folder}: holds no golden case", hint="a case is a folder with a config.json")
+    return [_read(path) for path in found]
+
+
+def _read(folder: Path) -> GoldenCase:
+    try:
+        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
+        for name in FILES:
+            with TensorFile(folder / f"{name}.safetensors") as file:
+                tensors = list(file.tensors)
+    except (OSError, msgspec.MsgspecError, TensorFileError) as error:
+        raise ArenaError(f"{folder}: not a golden case: {error}") from error
+    if "max" not in config.float32_noise:
+        raise ArenaError(f"{folder}: config.json has no float32_noise.max")
+    return GoldenCase(folder, ModelSpec(config.architecture, config.config), config.float32_noise, tensors)
+
+
+def other_inputs(path: Path, target: Path) -> Path:
+    """Write inputs of the same names, types and shapes with other values: what `prepare` sees before `bind`."""
+    with TensorFile(path) as file:
+        arrays = {name: file.read(name) for name in file.tensors}
+    changed = {
+        name: np.roll(array, 1) if array.dtype.kind == "i" and len(np.unique(array)) > 1 else _moved(array)
+        for name, array in arrays.items()
+    }
+    write_tensors(target, changed)
+    return target
+
+
+def _moved(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    # Ids stay in range (0 exists in every vocabulary and every set of classes); reals move by half, with their sign.
+    return np.zeros_like(array) if array.dtype.kind == "i" else (array * np.float32(0.5)).astype(array.dtype)

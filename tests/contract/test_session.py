@@ -1,0 +1,133 @@
+"""The driver against runners that break every promise: each ends in the right status, with its own words, and whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from arena_py.contract.messages import ModelSpec
+from arena_py.contract.session import RunnerFailed, RunnerRefused, Session, runner_environment
+
+FAKE = Path(__file__).with_name("fake_runner.py")
+TIMEOUTS_S = {"ready": 5.0, "load": 2.0, "prepare": 2.0, "run": 2.0, "outputs": 2.0, "usage": 2.0, "shutdown": 5.0}
+
+
+def spawn(behaviour: str, scratch: Path, **options: object) -> Session:
+    return Session([sys.executable, str(FAKE), behaviour], scratch=scratch, **{"timeouts_s": TIMEOUTS_S, **options})
+
+
+def everything(session: Session, scratch: Path) -> None:
+    session.load(ModelSpec("llama", {}), scratch / "w.safetensors", backend="cpu")
+    session.prepare("infer", scratch / "i.safetensors")
+    session.run(3)
+    session.bind(scratch / "i.safetensors")
+    session.outputs(scratch / "o.safetensors")
+    session.usage()
+    assert session.shutdown() == 0
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_good_runner_is_driven_through_every_operation(tmp_path: Path) -> None:
+    with spawn("good", tmp_path) as session:
+        assert session.startup_ns > 0
+        assert session.description.runner == "fake"
+        everything(session, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "words"),
+    [
+        ("silent", "timed_out", "ready: no answer within 1 s"),
+        ("dies-at-once", "crashed", "no such luck"),
+        ("no-ready", "crashed", "first line is not a ready line"),
+        ("other-contract", "unsupported", "speaks contract 99"),
+        ("crash@load", "crashed", "the roof is on fire"),
+        ("crash@run", "crashed", "SIGSEGV"),
+        ("leave@prepare", "crashed", "prepare: ended with exit code 0"),
+        ("hang@run", "timed_out", "run: no answer within 2 s"),
+        ("garbage@load", "crashed", "protocol: load: not an answer"),
+        ("half-line@load", "crashed", "load: ended with exit code 0"),
+        ("no-newline@load", "crashed", "protocol: a line longer than 1048576 bytes"),
+        ("invalid-utf8@load", "crashed", "protocol: load"),
+        ("nan@load", "crashed", "protocol: load"),
+        ("wrong-id@load", "crashed", "protocol: load: answer with id"),
+        ("twice@load", "crashed", "protocol"),
+        ("both@load", "crashed", "exactly one of ok and error"),
+        ("strange-code@load", "crashed", "protocol: load"),
+        ("refuse@load", "unsupported", "load: unsupported: no load today"),
+        ("negative", "crashed", "protocol: run"),
+        ("zero", "crashed", "protocol: run"),
+        ("absurd", "crashed", "protocol: run: samples of"),
+        ("few", "crashed", "protocol: run: 1 samples, 3 asked"),
+        ("text", "crashed", "protocol: run"),
+    ],
+)
+def test_a_bad_runner_gets_its_status_and_leaves_no_process(
+    tmp_path: Path, behaviour: str, status: str, words: str
+) -> None:
+    pids: list[int] = []
+    with pytest.raises(RunnerFailed) as failed, spawn(
+        behaviour, tmp_path, timeouts_s={**TIMEOUTS_S, "ready": 1.0 if behaviour == "silent" else 5.0}
+    ) as session:
+        pids.append(session.pid)
+        everything(session, tmp_path)
+    assert failed.value.status == status
+    assert words in failed.value.reason
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_refusal_leaves_the_session_usable_with_its_code(tmp_path: Path) -> None:
+    with spawn("refuse@prepare", tmp_path) as session:
+        session.load(ModelSpec("llama", {}), tmp_path / "w.safetensors", backend="cpu")
+        with pytest.raises(RunnerRefused) as refused:
+            session.prepare("infer", tmp_path / "i.safetensors")
+        assert (refused.value.code, refused.value.message) == ("unsupported", "no prepare today")
+        assert session.usage().peak_rss_bytes > 0
+
+
+def test_children_of_a_runner_die_with_it(tmp_path: Path) -> None:
+    with spawn("children", tmp_path) as session:
+        session.usage()
+        (line,) = session.log_tail()
+    child = int(line.removeprefix("child "))
+    for _ in range(100):
+        if not alive(child):
+            break
+        time.sleep(0.02)
+    assert not alive(child)
+
+
+def test_a_flood_on_standard_error_neither_blocks_nor_is_kept(tmp_path: Path) -> None:
+    with spawn("flood@usage", tmp_path) as session:
+        session.usage()
+        assert len(session.log_tail(10_000)) <= 400
+
+
+def test_a_broken_session_stays_broken(tmp_path: Path) -> None:
+    with spawn("garbage@usage", tmp_path) as session:
+        for _ in range(2):
+            with pytest.raises(RunnerFailed, match="not an answer"):
+                session.usage()
+
+
+def test_what_is_no_program_cannot_be_started(tmp_path: Path) -> None:
+    with pytest.raises(RunnerFailed, match="cannot be started"):
+        Session([str(tmp_path / "absent")], scratch=tmp_path)
+
+
+def test_runners_see_declared_variables_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    environment = runner_environment(3, {"LP_NUM_THREADS": "{threads}"})
+    assert "SECRET_TOKEN" not in environment
+    assert environment["OMP_NUM_THREADS"] == environment["LP_NUM_THREADS"] == "3"
