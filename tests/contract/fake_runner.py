@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 BEHAVIOUR = sys.argv[1] if len(sys.argv) > 1 else "good"
 
@@ -44,7 +45,7 @@ def answer(request):
         return {"peak_rss_bytes": 1 << 20, "device_bytes": None}
     if op == "outputs":
         header = b'{"logits":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
-        with open(request["path"], "wb") as file:
+        with Path(request["path"]).open("wb") as file:
             file.write(len(header).to_bytes(8, "little") + header + b"\0\0\x80\x3f")
         return {"tensors": 1}
     return {}
@@ -82,7 +83,7 @@ def misbehave(request):
         sys.stdout.buffer.flush()
         return True
     if name == "nan":
-        say('{"id":%d,"ok":{"load_ns":NaN,"parameters":1,"parameter_bytes":4}}' % request_id)
+        say(json.dumps({"id": request_id, "ok": {"load_ns": float("nan"), "parameters": 1, "parameter_bytes": 4}}))
         return True
     if name == "wrong-id":
         say({"id": request_id + 7, "ok": answer(request)})

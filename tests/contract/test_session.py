@@ -77,9 +77,12 @@ def test_a_bad_runner_gets_its_status_and_leaves_no_process(
     tmp_path: Path, behaviour: str, status: str, words: str
 ) -> None:
     pids: list[int] = []
-    with pytest.raises(RunnerFailed) as failed, spawn(
-        behaviour, tmp_path, timeouts_s={**TIMEOUTS_S, "ready": 1.0 if behaviour == "silent" else 5.0}
-    ) as session:
+    with (
+        pytest.raises(RunnerFailed) as failed,
+        spawn(
+            behaviour, tmp_path, timeouts_s={**TIMEOUTS_S, "ready": 1.0 if behaviour == "silent" else 5.0}
+        ) as session,
+    ):
         pids.append(session.pid)
         everything(session, tmp_path)
     assert failed.value.status == status
