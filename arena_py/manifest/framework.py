@@ -39,7 +39,9 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The exact version under test."""
     variants: list[Variant]
     requirements: list[str] = []
-    """Python: exact pins of the environment; the lock beside the manifest is `NAME.lock`."""
+    """Python: exact pins of the environment, the framework's own first; the lock beside the manifest is `NAME.lock`."""
+    python: str = "3.10"
+    """Python: the oldest version that the requirements run on."""
     crate: str | None = None
     """Rust: the folder under `rust_bins/`; the executable is `arena-CRATE`."""
     notes: str = ""

@@ -1,0 +1,35 @@
+"""What a build ends in: something that can be started, or the reason why there is nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from arena_py.build.record import BuildRecord
+
+
+@dataclass(frozen=True)
+class Built:
+    """A runner that is there and is what its record says."""
+
+    command: list[str]
+    """Its argv, to which `describe` or `serve` is appended."""
+    record: BuildRecord
+
+    @property
+    def shipped_bytes(self) -> int:
+        """Bytes of the executable, or of the installed environment."""
+        return self.record.bytes
+
+
+@dataclass(frozen=True)
+class NotBuilt:
+    """No runner, or none that can be trusted."""
+
+    reason: str
+    """Lower case, no full stop."""
+    hint: str | None = None
+    log: Path | None = None
+    """The log of the build that failed."""
+    log_tail: tuple[str, ...] = ()
+    """Its last lines."""

@@ -1,0 +1,82 @@
+"""What was built, from what, by what: one JSON file beside every executable and in every environment.
+
+The record is written last and atomically, so that what has none was never finished and is not trusted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from arena_py.contract.messages import Count
+
+SCHEMA = 1
+CHUNK_BYTES = 1 << 20
+
+
+class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One build of one runner."""
+
+    schema: int
+    framework: str
+    version: str
+    """The framework's, read from the lock that was built."""
+    features: list[str]
+    """Cargo features beyond the default ones; empty for an environment."""
+    source_sha256: str
+    """Of the runner's sources, those it shares and the settings cargo reads; of the requirements for an environment."""
+    lock_sha256: str
+    """Of `Cargo.lock`, or of the framework's `NAME.lock`."""
+    compiler: str
+    """`rustc 1.95.0 (...)`, or `Python 3.11.7`."""
+    seconds: float
+    bytes: Count
+    """Of the executable; of an environment every file in it, hard links counted once."""
+    executable_sha256: str | None
+    """Of the file that was copied into `artifacts/bin/`; none for an environment."""
+    started: str
+    """ISO 8601, UTC."""
+
+
+def read(path: Path) -> BuildRecord | None:
+    """The record at `path`; none when there is no whole one of this schema."""
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=BuildRecord)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return record if record.schema == SCHEMA else None
+
+
+def write(path: Path, record: BuildRecord) -> None:
+    """Write the record whole or not at all."""
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    scratch = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+        raise
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

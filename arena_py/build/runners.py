@@ -1,0 +1,112 @@
+"""The runners of all frameworks: which executable or environment each variant needs, and making it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from arena_py import places
+from arena_py.build import crate, environment, locking
+from arena_py.build.outcome import Built, NotBuilt
+from arena_py.build.progress import Progress, Silent
+from arena_py.errors import ArenaError
+from arena_py.manifest import Framework, Variant, framework, frameworks
+from arena_py.manifest.framework import parse
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to build: a framework's environment, or its executable with some features."""
+
+    framework: Framework
+    variant: Variant | None
+    """The variant that has a build of its own; none for what the others share."""
+
+    @property
+    def name(self) -> str:
+        """`burn`, or `burn-vulkan` for a variant with features of its own."""
+        return f"{self.framework.name}-{self.variant.name}" if self.variant else self.framework.name
+
+    def state(self) -> Built | NotBuilt:
+        """What is there now."""
+        if self.framework.language == "python":
+            return environment.state(self.framework)
+        return crate.state(self.framework, self.variant)
+
+    def build(self, progress: Progress) -> Built | NotBuilt:
+        """Make it, whatever is there."""
+        if self.framework.language == "python":
+            return environment.build(self.framework, progress)
+        return crate.build(self.framework, self.variant, progress)
+
+
+def target_of(framework: Framework, variant: Variant) -> Target:
+    """What the variant is started from."""
+    return Target(framework, variant if variant.features and framework.language == "rust" else None)
+
+
+def locate(framework: Framework, variant: Variant) -> Built | NotBuilt:
+    """How to start a variant, if it is built and nothing changed since; builds nothing."""
+    return _elsewhere(variant) or target_of(framework, variant).state()
+
+
+def ensure(
+    selectors: Iterable[str] = (), progress: Progress | None = None, *, again: bool = False
+) -> dict[str, Built | NotBuilt]:
+    """Build what is missing or changed; a failing build leaves the others alone.
+
+    Args:
+        selectors: `FRAMEWORK` (its default variants) or `FRAMEWORK:VARIANT`; all frameworks when there are none.
+        progress: told how it goes.
+        again: build even what is up to date.
+
+    Returns:
+        For each variant, by its label `FRAMEWORK:VARIANT`, how to start it or why it cannot be.
+
+    Raises:
+        ArenaError: an unknown framework or variant, a broken manifest, or a folder that cannot be written.
+    """
+    progress = progress or Silent()
+    chosen = [parse(selector) for selector in (list(selectors) or frameworks())]
+    wanted = {f"{found.name}:{variant.name}": (found, variant) for found, variants in chosen for variant in variants}
+    targets = {target_of(*pair).name: target_of(*pair) for pair in wanted.values() if _elsewhere(pair[1]) is None}
+    outcomes = {name: target.state() for name, target in targets.items()}
+    stale = [name for name, outcome in outcomes.items() if again or isinstance(outcome, NotBuilt)]
+    if stale:
+        with locking.held(places.artifacts(), note=progress.note):
+            for position, name in enumerate(stale, start=1):
+                outcomes[name] = _build(targets[name], progress, position, len(stale), again=again)
+    return {label: _elsewhere(pair[1]) or outcomes[target_of(*pair).name] for label, pair in wanted.items()}
+
+
+def python_of(name: str) -> Path:
+    """The interpreter of a Python framework's environment.
+
+    Raises:
+        ArenaError: it is not built, or changed since.
+    """
+    found = framework(name)
+    if found.language != "python":
+        raise ArenaError(f"{name} is not a python framework")
+    outcome = environment.state(found)
+    if isinstance(outcome, NotBuilt):
+        raise ArenaError(f"the environment of {name} is not usable: {outcome.reason}", hint=outcome.hint, exit_code=1)
+    return environment.python_in(environment.folder_of(found))
+
+
+def _build(target: Target, progress: Progress, position: int, count: int, *, again: bool) -> Built | NotBuilt:
+    # Another process may have built it while this one waited for the lock.
+    if not again and isinstance(current := target.state(), Built):
+        return current
+    progress.begin(target.name, position, count)
+    outcome = target.build(progress)
+    progress.end(target.name, outcome)
+    return outcome
+
+
+def _elsewhere(variant: Variant) -> NotBuilt | None:
+    if not variant.platforms or sys.platform in variant.platforms:
+        return None
+    return NotBuilt(f"exists on {', '.join(variant.platforms)} only, this is {sys.platform}")

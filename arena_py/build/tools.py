@@ -1,0 +1,48 @@
+"""The tools that build: where they are, which version, and how to get one that is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from arena_py.build import process
+
+GET_CARGO = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+GET_UV = "python -m pip install uv"
+
+
+def uv() -> str | None:
+    """The path of uv: the executable of the `uv` package, else the one on `PATH`."""
+    try:
+        from uv import find_uv_bin  # noqa: PLC0415 (only where something is built)
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError):
+        return shutil.which("uv")
+
+
+def cargo() -> str | None:
+    """The path of cargo: on `PATH`, else where rustup puts it."""
+    return _rust_tool("cargo")
+
+
+def rustc_version(folder: Path) -> str | None:
+    """`rustc 1.95.0 (59807616e 2026-04-14)`: what cargo would use in `folder`; none when there is no rustc."""
+    rustc = os.environ.get("RUSTC") or _rust_tool("rustc")
+    said = process.output([rustc, "-V"], cwd=folder) if rustc else None
+    return said.strip() if said else None
+
+
+def version_numbers(text: str) -> tuple[int, ...]:
+    """The first dotted number in a text: `rustc 1.95.0 (...)` gives (1, 95, 0); empty when there is none."""
+    found = re.search(r"\d+(\.\d+)+", text)
+    return tuple(int(part) for part in found.group().split(".")) if found else ()
+
+
+def _rust_tool(name: str) -> str | None:
+    if found := shutil.which(name):
+        return found
+    home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    return shutil.which(name, path=str(home / "bin"))
