@@ -4,18 +4,34 @@
 //! the protocol, the clock, files, memory figures and errors; the runner owns the mathematics.
 
 pub mod architecture;
+mod build_info;
+mod cli;
 mod error;
+#[cfg(feature = "golden")]
+pub mod golden;
 mod inputs;
+mod line;
+mod memory;
+mod message;
 mod model;
+mod outputs;
+mod safetensor;
+mod serve;
+mod stdout;
 mod task;
+#[cfg(feature = "rayon")]
+pub mod threads;
 mod weights;
 
+pub use build_info::build_info;
+pub use cli::main;
 pub use error::{Code, Error, Result};
 pub use inputs::{Input, InputData, Inputs};
 pub use model::{
     Backend, Build, Description, Execution, Framework, FrameworkVersion, LoadSpec, Model, Output, OutputData,
     Parameters, Program,
 };
+pub use serve::serve;
 pub use task::{Boundary, Optimizer, Task};
 pub use weights::Weights;
 

@@ -35,6 +35,11 @@ pub trait Model {
     /// # Errors
     /// `unsupported`, `invalid_inputs`, `out_of_memory` or `internal`.
     fn prepare(&self, task: &Task, inputs: &Inputs) -> Result<Box<dyn Program>>;
+
+    /// Bytes in use on the device, where it is not the host and the framework tells.
+    fn device_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A task compiled for fixed shapes.

@@ -28,6 +28,11 @@ impl Task {
             Self::Step(_) => "step",
         }
     }
+
+    /// Whether the task needs labels or a target: it computes a loss.
+    pub fn has_loss(&self) -> bool {
+        matches!(self, Self::Train | Self::Step(_))
+    }
 }
 
 /// The optimizer of a `step`, by `PyTorch`'s definitions.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::safetensor::TensorFile;
 
 /// A safetensors file of parameters.
 pub struct Weights {
-    _private: (),
+    file: TensorFile,
 }
 
 impl Weights {
@@ -15,22 +16,37 @@ impl Weights {
     /// # Errors
     /// `invalid_weights` when it is unreadable.
     pub fn open(path: &Path) -> Result<Self> {
-        let _ = path;
-        todo!()
+        let file = TensorFile::open(path)
+            .map_err(|e| Error::invalid_weights(format!("cannot read weights `{}`: {e}", path.display())))?;
+        Ok(Self { file })
     }
 
     /// Whether the file has a tensor of that name.
     pub fn contains(&self, name: &str) -> bool {
-        let _ = name;
-        todo!()
+        self.file.get(name).is_some()
     }
 
     /// The values of a parameter as `f32`, row-major (`f16` and `bf16` are widened, exactly).
     ///
     /// # Errors
-    /// `invalid_weights`, naming the tensor, when it is missing, not of `shape`, or of another type.
+    /// `invalid_weights`, naming the tensor, when it is missing, not of `shape`, of another type, or holds a value that
+    /// is not finite (no number computed from it could be checked).
     pub fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let _ = (name, shape);
-        todo!()
+        let Some(tensor) = self.file.get(name) else {
+            return Err(Error::invalid_weights(format!("weight `{name}` is missing")));
+        };
+        if tensor.info.shape != shape {
+            return Err(Error::invalid_weights(format!(
+                "weight `{name}` has shape {:?}, expected {shape:?}",
+                tensor.info.shape
+            )));
+        }
+        let values = tensor.to_f32().ok_or_else(|| {
+            Error::invalid_weights(format!("weight `{name}` is {}, expected F32, F16 or BF16", tensor.info.dtype))
+        })?;
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(at) => Err(Error::invalid_weights(format!("weight `{name}` is {} at {at}, not finite", values[at]))),
+        }
     }
 }

@@ -79,7 +79,7 @@ impl LlamaConfig {
                 "llama: num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"
             )));
         }
-        if parsed.head_dim() == 0 || parsed.head_dim() % 2 != 0 {
+        if parsed.head_dim() == 0 || !parsed.head_dim().is_multiple_of(2) {
             return Err(Error::unsupported(format!("llama: head_dim {} is not even", parsed.head_dim())));
         }
         Ok(parsed)

@@ -3,6 +3,26 @@
 
 pub mod config;
 pub mod llama;
+pub mod whisper;
+
+use crate::task::Task;
+
+/// The names of the tensors that a task takes from an inputs file; every other tensor there is ignored. `None` for an
+/// architecture that the contract does not know.
+pub fn input_names(architecture: &str, task: &Task) -> Option<Vec<&'static str>> {
+    let (mut names, extra) = match architecture {
+        "llama" => (vec!["input_ids"], "labels"),
+        "smolvla-expert" => (vec!["noisy_actions", "timestep", "prefix_keys", "prefix_values"], "target"),
+        "unet2d-condition" => (vec!["sample", "timestep", "encoder_hidden_states"], "target"),
+        "resnet" => (vec!["pixel_values"], "labels"),
+        "whisper" => (vec!["input_features", "decoder_input_ids"], "labels"),
+        _ => return None,
+    };
+    if task.has_loss() {
+        names.push(extra);
+    }
+    Some(names)
+}
 
 /// A parameter of an architecture: the checkpoint's name and shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
