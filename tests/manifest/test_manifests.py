@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from arena_py import manifest
 from arena_py.errors import ArenaError
-from arena_py.manifest import framework as frameworks_module
 from arena_py.manifest import toml
+from arena_py.manifest.framework import parse
 from arena_py.manifest.model import ModelFile
 
 MODEL = Path(toml.find("models", "llama-tiny"))
@@ -64,7 +64,7 @@ def test_an_unknown_name_gets_the_closest_one() -> None:
     with pytest.raises(ArenaError, match="unknown framework: touch"):
         manifest.framework("touch")
     with pytest.raises(ArenaError, match="unknown variant of burn: cuda13"):
-        frameworks_module.parse("burn:cuda13")
+        parse("burn:cuda13")
 
 
 def test_a_manifest_path_that_is_not_there() -> None:
