@@ -52,7 +52,7 @@ def state(framework: Framework, variant: Variant | None) -> Built | NotBuilt:
             return NotBuilt("the executable is not the one that its record tells of", hint=hint)
         changed = _inputs(framework, variant).differ_from(kept)
     except OSError as error:
-        return NotBuilt(f"cannot be read: {error}", hint=hint)
+        return NotBuilt(f"its sources or its executable cannot be read: {error}", hint=hint)
     return NotBuilt(f"{changed} since it was built", hint=hint) if changed else Built([str(executable)], kept)
 
 
@@ -69,7 +69,7 @@ def build(framework: Framework, variant: Variant | None, progress: Progress) -> 
         found = _inputs(framework, variant)
         obstacle = obstacle_of(framework, found.compiler)
     except OSError as error:
-        return NotBuilt(f"cannot be read: {error}")
+        return NotBuilt(f"its sources cannot be read: {error}")
     if obstacle:
         return obstacle
     try:
@@ -91,6 +91,9 @@ def obstacle_of(framework: Framework, compiler: str | None) -> NotBuilt | None:
         OSError: the crate's files cannot be read.
     """
     assert framework.crate is not None
+    folder = sources.folder_of(framework.crate)
+    if not (folder / "Cargo.toml").is_file():
+        return NotBuilt(f"there are no sources in {folder}", hint=f"`crate` in {framework.name}.toml names the folder")
     if compiler is None:
         return NotBuilt("there is no rustc that starts", hint=tools.GET_CARGO)
     oldest = sources.needed_rust(framework.crate)
@@ -101,7 +104,7 @@ def obstacle_of(framework: Framework, compiler: str | None) -> NotBuilt | None:
         told = f"its Cargo.lock has {version}" if version else "its Cargo.lock does not have it"
         return NotBuilt(
             f"{framework.name}.toml asks for version {framework.version}, {told}",
-            hint=f"make {sources.folder_of(framework.crate) / 'Cargo.toml'} pin the same version",
+            hint=f"make {folder / 'Cargo.toml'} pin the same version",
         )
     return None
 

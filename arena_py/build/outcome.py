@@ -29,6 +29,8 @@ class NotBuilt:
     reason: str
     """Lower case, no full stop."""
     hint: str | None = None
+    declared: bool = False
+    """The manifest says that the variant does not exist on this platform: not a failure."""
     log: Path | None = None
     """The log of the build that failed."""
     log_tail: tuple[str, ...] = ()

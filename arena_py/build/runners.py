@@ -109,4 +109,4 @@ def _build(target: Target, progress: Progress, position: int, count: int, *, aga
 def _elsewhere(variant: Variant) -> NotBuilt | None:
     if not variant.platforms or sys.platform in variant.platforms:
         return None
-    return NotBuilt(f"exists on {', '.join(variant.platforms)} only, this is {sys.platform}")
+    return NotBuilt(f"exists on {', '.join(variant.platforms)} only, this is {sys.platform}", declared=True)

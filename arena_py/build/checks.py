@@ -1,0 +1,172 @@
+"""What building and running needs of this machine: one check a thing, with the command that gets what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from arena_py import places
+from arena_py.build import crate, lockfile, process, sources, tools, vulkan
+from arena_py.build.outcome import NotBuilt
+from arena_py.build.progress import size
+from arena_py.errors import ArenaError
+from arena_py.manifest import Framework, Variant
+
+Status: TypeAlias = Literal["ok", "warning", "missing"]
+
+OLDEST_PYTHON = (3, 10)
+ROOM_BYTES = 15_000_000_000
+"""PyTorch's environment with its CUDA libraries takes 6 GB, a Rust runner's target folder 1 to 2 GB each."""
+MEMORY_BYTES = 4_000_000_000
+"""Linking the largest Rust runner, or the float64 reference of the default model, takes about 3 GB."""
+GET_COMPILER = {
+    "darwin": "xcode-select --install",
+    "win32": "winget install Microsoft.VisualStudio.2022.BuildTools",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked for."""
+
+    name: str
+    status: Status
+    found: str
+    get: str | None = None
+    """The command, or the advice, that changes a status that is not `ok`."""
+
+
+def python() -> Check:
+    """The driver's own Python."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Check("python", "missing", f"{found}, 3.10 or newer is needed", "uv python install 3.12")
+    return Check("python", "ok", found)
+
+
+def uv() -> Check:
+    """The tool that makes environments."""
+    path = tools.uv()
+    said = process.output([path, "--version"]) if path else None
+    if said is None:
+        return Check("uv", "missing", "not found: no python framework can be built", tools.GET_UV)
+    return Check("uv", "ok", " ".join(said.split()[:2]))
+
+
+def cargo() -> Check:
+    """The tool that builds Rust runners."""
+    path = tools.cargo()
+    said = process.output([path, "-V"], cwd=places.rust_bins()) if path else None
+    if said is None:
+        return Check("cargo", "missing", "not found: no rust framework can be built", tools.GET_CARGO)
+    return Check("cargo", "ok", said.split(" (")[0].strip())
+
+
+def rustc(rust: list[Framework]) -> Check:
+    """The compiler, against the newest that any of the crates asks for."""
+    found = tools.rustc_version(places.rust_bins())
+    if found is None:
+        return Check("rustc", "missing", "not found: no rust framework can be built", tools.GET_CARGO)
+    needs = {}
+    for framework in rust:
+        try:
+            needs[framework.name] = sources.needed_rust(framework.crate or "") or "0.0"
+        except OSError:
+            continue
+    version = found.split(" (")[0]
+    newest = max(needs.items(), key=lambda item: tools.version_numbers(item[1]), default=("", "0.0"))
+    if tools.version_numbers(found) < tools.version_numbers(newest[1]):
+        return Check("rustc", "missing", f"{version}, {newest[0]} needs {newest[1]}", "rustup update stable")
+    return Check("rustc", "ok", f"{version} ({newest[1]} is needed)")
+
+
+def c_compiler() -> Check:
+    """The C compiler and linker that cargo calls."""
+    name = "c compiler"
+    if sys.platform == "win32":
+        return Check(name, "ok", "not looked for: cargo finds Visual Studio's own")
+    chosen = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
+    path = next((path for each in chosen if (path := shutil.which(each))), None)
+    if path is None:
+        get = GET_COMPILER.get(sys.platform, "apt-get install build-essential")
+        return Check(name, "missing", f"{' or '.join(chosen)} not found: cargo cannot link", get)
+    said = process.output([path, "--version"]) or ""
+    return Check(name, "ok", said.splitlines()[0][:50] if said else path)
+
+
+def vulkan_device() -> Check:
+    """The Vulkan loader and a driver."""
+    if vulkan.loader() is None:
+        return Check("vulkan", "missing", "no loader: runners on Vulkan cannot run", vulkan.GET_LAVAPIPE)
+    found = vulkan.drivers()
+    if sys.platform == "win32":
+        return Check("vulkan", "ok", "loader found; drivers are in the registry, not looked for")
+    if not found and sys.platform != "darwin":
+        return Check("vulkan", "missing", "loader found, no driver for a device", vulkan.GET_LAVAPIPE)
+    return Check("vulkan", "ok", f"loader {vulkan.loader()}, drivers: {', '.join(found) or 'MoltenVK'}")
+
+
+def disk() -> Check:
+    """Room for environments and builds."""
+    folder = places.artifacts()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < ROOM_BYTES:
+        get = "free some, or set ARENA_ARTIFACTS and ARENA_CACHE to folders on a larger disk"
+        return Check("disk", "warning", f"{size(free)} free, everything takes about {size(ROOM_BYTES)}", get)
+    return Check("disk", "ok", f"{size(free)} free")
+
+
+def memory() -> Check:
+    """Memory for compilers and references."""
+    import psutil  # noqa: PLC0415 (only here)
+
+    total = int(psutil.virtual_memory().total)
+    if total < MEMORY_BYTES:
+        get = "set CARGO_BUILD_JOBS=1 and use the quick suite"
+        return Check("memory", "warning", f"{size(total)}, builds and references may need {size(MEMORY_BYTES)}", get)
+    return Check("memory", "ok", size(total))
+
+
+def cpu() -> Check:
+    """Processors that this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Check("cpu", "ok", f"{usable} logical processors")
+
+
+def buildable(framework: Framework) -> NotBuilt | None:
+    """What stands in the way of building a framework here; none when nothing is known to."""
+    return _environment(framework) if framework.language == "python" else _executable(framework)
+
+
+def _environment(framework: Framework) -> NotBuilt | None:
+    if tools.uv() is None:
+        return NotBuilt("uv is not installed", hint=tools.GET_UV)
+    try:
+        lockfile.version(framework)
+    except ArenaError as error:
+        return NotBuilt(error.message, hint=error.hint)
+    return None
+
+
+def _executable(framework: Framework) -> NotBuilt | None:
+    if tools.cargo() is None:
+        return NotBuilt("cargo is not installed", hint=tools.GET_CARGO)
+    if (compiler := c_compiler()).status == "missing":
+        return NotBuilt(compiler.found, hint=compiler.get)
+    folder = sources.folder_of(framework.crate or "")
+    try:
+        return crate.obstacle_of(framework, tools.rustc_version(folder))
+    except OSError as error:
+        return NotBuilt(f"cannot be read: {error}", hint=f"restore {folder}, for example from the checkout's history")
+
+
+def device(variant: Variant) -> NotBuilt | None:
+    """What device a variant's backend lacks here; none when nothing is known to be missing."""
+    if variant.backend != "vulkan" or (found := vulkan_device()).status != "missing":
+        return None
+    return NotBuilt(found.found, hint=found.get)
