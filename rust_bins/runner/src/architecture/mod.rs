@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod llama;
+pub mod unet2d_condition;
 pub mod whisper;
 
 use crate::task::Task;
