@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -59,32 +60,72 @@ class GoldenResult(msgspec.Struct, frozen=True, kw_only=True):
     worst: TensorError | None = None
 
 
+class Bench:
+    """Sessions of one runner, kept while they work: starting some frameworks takes seconds."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._session: Session | None = None
+        self._folder = tempfile.TemporaryDirectory()
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.drop()
+        self._folder.cleanup()
+
+    @property
+    def scratch(self) -> Path:
+        """The working folder of its sessions."""
+        return Path(self._folder.name)
+
+    def session(self, *, fresh: bool = False) -> Session:
+        """The session, or a new one."""
+        if fresh:
+            self.drop()
+        if self._session is None:
+            self._session = self._target.session(self.scratch)
+        return self._session
+
+    def drop(self) -> None:
+        """End the session: something was broken in it."""
+        if self._session is not None:
+            self._session.close()
+        self._session = None
+
+
 def check(target: Target, case: GoldenCase) -> Iterator[GoldenResult]:
-    """Every task of the contract on one case, in processes of their own; `step` with both optimizers."""
-    checks = {"infer": _task, "train": _task, "decode": _decode, "step sgd": _step, "step adamw": _step}
-    for name, run in checks.items():
-        with tempfile.TemporaryDirectory() as folder:
-            scratch = Path(folder)
+    """Every task of the contract on one case; `step` with both optimizers."""
+    with Bench(target) as bench:
+        for name, run in CHECKS.items():
             try:
-                with target.session(scratch) as session:
-                    task = name.split()[0]
-                    if task not in session.description.architectures.get(case.model.architecture, []):
-                        if case.model.architecture in session.description.architectures or name == "infer":
-                            yield GoldenResult(case=case.name, task=name, outcome="unsupported", reason="not declared")
-                        continue
-                    comparison = run(session, target, case, name, scratch)
+                session = bench.session()
+                declared = session.description.architectures.get(case.model.architecture)
+                if declared is None or name.split()[0] not in declared:
+                    if declared is not None or name == "infer":
+                        yield GoldenResult(case=case.name, task=name, outcome="unsupported", reason="not declared")
+                    continue
+                comparison = run(session, target, case, name, bench.scratch)
             except RunnerFailed as error:
+                bench.drop()
                 yield GoldenResult(case=case.name, task=name, outcome=error.status, reason=error.reason)
                 continue
-        decision = decide(comparison, case.noise(), LIMITS)
-        yield GoldenResult(
-            case=case.name,
-            task=name,
-            outcome="passed" if decision.passed else "wrong",
-            reason=reason(decision),
-            tensors=len(decision.tensors),
-            worst=decision.worst,
-        )
+            yield _judged(case, name, comparison)
+
+
+def _judged(case: GoldenCase, task: str, comparison: Comparison) -> GoldenResult:
+    decision = decide(comparison, case.noise(), LIMITS)
+    return GoldenResult(
+        case=case.name,
+        task=task,
+        outcome="passed" if decision.passed else "wrong",
+        reason=reason(decision),
+        tensors=len(decision.tensors),
+        worst=decision.worst,
+    )
 
 
 def _exercise(target: Target, case: GoldenCase, task: TaskName, options: TaskOptions, first_inputs: Path) -> Exercise:
@@ -158,3 +199,13 @@ def _decode(session: Session, target: Target, case: GoldenCase, _name: str, scra
     expected = scratch / "expected.safetensors"
     write_tensors(expected, {"logits": logits, "tokens": logits.argmax(-1).astype(np.int64)})
     return compare(output, expected)
+
+
+CHECKS: Mapping[str, Callable[[Session, Target, GoldenCase, str, Path], Comparison]] = {
+    "infer": _task,
+    "train": _task,
+    "decode": _decode,
+    "step sgd": _step,
+    "step adamw": _step,
+}
+"""How each task is compared with a golden case."""

@@ -77,7 +77,11 @@ def reason(verification: Verification) -> str | None:
 
 
 def _excess(tensor: TensorError) -> float:
-    return math.inf if tensor.error is None else tensor.error - tensor.limit
+    if tensor.error is None:
+        return math.inf
+    if tensor.limit == 0:
+        return math.inf if tensor.error else 0.0
+    return tensor.error / tensor.limit
 
 
 def scalar(path: Path, name: str) -> float | None:

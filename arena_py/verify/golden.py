@@ -82,7 +82,9 @@ def cases(folder: Path) -> list[GoldenCase]:
     """
     if not folder.is_dir():
         raise ArenaError(f"no such folder of golden cases: {folder}")
-    found = sorted(path.parent for path in [*folder.glob("config.json"), *folder.glob("*/config.json")])
+    # Absolute: a runner works in a folder of its own.
+    whole = folder.absolute()
+    found = sorted(path.parent for path in [*whole.glob("config.json"), *whole.glob("*/config.json")])
     if not found:
         raise ArenaError(f"{folder}: holds no golden case", hint="a case is a folder with a config.json")
     return [_read(path) for path in found]

@@ -16,7 +16,7 @@ from arena_py.contract.tensors import TensorFile, write_tensors
 from arena_py.verify.conformance import Target
 from arena_py.verify.golden import GoldenCase
 
-Array: TypeAlias = "np.ndarray[Any, Any]"
+Array: TypeAlias = np.ndarray[Any, Any]
 Change: TypeAlias = Callable[[Array], Array | None]
 """What becomes of a tensor; `None` takes it away."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from arena_py.contract import messages as m
 from arena_py.contract.session import RunnerFailed, runner_environment
 from arena_py.contract.tensors import TensorFile
-from arena_py.verify.conformance import Target
+from arena_py.verify.conformance import Bench, Target
 from arena_py.verify.golden import GoldenCase
 from arena_py.verify.kit import Array, Broken, Change, Kit, expect, expect_ok
 
@@ -42,23 +42,23 @@ def easiest(target: Target, cases: list[GoldenCase]) -> GoldenCase:
 
 
 def check(target: Target, case: GoldenCase) -> Iterator[RuleResult]:
-    """Every rule, in an order that builds on what was found to hold; each in a process of its own."""
-    yield _outcome("`describe` prints one line, the one of `serve`", lambda: _describe(target))
-    for rule, body in RULES.items():
-        yield _outcome(rule, lambda body=body: _in_session(target, case, body))  # type: ignore[misc]
+    """Every rule; one that is broken, or that needs a runner with nothing loaded, is followed by a new process."""
+    yield RuleResult("`describe` prints one line, the one of `serve`", _broken(lambda: _describe(target)))
+    with Bench(target) as bench:
+        for rule, body in RULES.items():
+            fresh = body in FRESH
+            how = _broken(lambda: body(Kit(target, case, bench.session(fresh=fresh), bench.scratch)))  # noqa: B023
+            if how is not None or fresh:
+                bench.drop()
+            yield RuleResult(rule, how)
 
 
-def _outcome(rule: str, body: Callable[[], None]) -> RuleResult:
+def _broken(body: Callable[[], None]) -> str | None:
     try:
         body()
     except (Broken, RunnerFailed) as error:
-        return RuleResult(rule, str(error))
-    return RuleResult(rule, None)
-
-
-def _in_session(target: Target, case: GoldenCase, body: Callable[[Kit], None]) -> None:
-    with tempfile.TemporaryDirectory() as folder, target.session(Path(folder)) as session:
-        body(Kit(target, case, session, Path(folder)))
+        return str(error)
+    return None
 
 
 def _describe(target: Target) -> None:
@@ -281,3 +281,6 @@ RULES: dict[str, Callable[[Kit], None]] = {
     "`bind` takes the same shapes and refuses others": _bind,
     "`outputs` writes the tensors asked for": _outputs,
 }
+
+FRESH = (_ready_then_end, _shutdown, _order)
+"""Rules about the beginning or the end of a process."""
