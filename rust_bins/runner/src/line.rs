@@ -53,3 +53,31 @@ pub fn read(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
         Line::Whole
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+
+    #[test]
+    fn lines_span_buffers_and_empty_ones_count() {
+        let mut input = BufReader::with_capacity(3, &b"abcdefg\n\nlast"[..]);
+        let mut line = Vec::new();
+        for expected in [&b"abcdefg"[..], b"", b"last"] {
+            assert_eq!(read(&mut input, &mut line).unwrap(), Line::Whole);
+            assert_eq!(line, expected);
+        }
+        assert_eq!(read(&mut input, &mut line).unwrap(), Line::End);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_skipped_whole() {
+        let long = [vec![b'x'; MAX_LINE_BYTES + 1], b"\nnext\n".to_vec()].concat();
+        let mut input = BufReader::new(&long[..]);
+        let mut line = Vec::new();
+        assert_eq!(read(&mut input, &mut line).unwrap(), Line::TooLong);
+        assert_eq!(read(&mut input, &mut line).unwrap(), Line::Whole);
+        assert_eq!(line, b"next");
+    }
+}

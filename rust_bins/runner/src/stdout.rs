@@ -24,3 +24,31 @@ pub fn take() -> io::Result<File> {
 pub fn take() -> io::Result<io::Stdout> {
     Ok(io::stdout())
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::env;
+    use std::io::Write;
+    use std::process::Command;
+
+    const CHILD: &str = "ARENA_TEST_TAKES_STDOUT";
+
+    /// Runs itself again as a child process, since taking standard output cannot be undone.
+    #[test]
+    fn stray_prints_go_to_standard_error() {
+        if env::var_os(CHILD).is_some() {
+            let mut protocol = super::take().unwrap();
+            std::io::stdout().write_all(b"stray\n").unwrap();
+            protocol.write_all(b"protocol\n").unwrap();
+            return;
+        }
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "stdout::tests::stray_prints_go_to_standard_error"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let (out, err) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+        assert!(out.contains("protocol") && !out.contains("stray"), "{out}");
+        assert!(err.contains("stray") && !err.contains("protocol"), "{err}");
+    }
+}

@@ -66,3 +66,20 @@ pub enum Boundary {
     /// Inputs are resident, outputs stay on the device, which is synchronised before the clock stops.
     Device,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optimizers_are_read_as_the_contract_writes_them() {
+        let read = serde_json::from_str::<Optimizer>;
+        assert_eq!(read(r#"{"name":"sgd","lr":1}"#).unwrap(), Optimizer::Sgd { lr: 1.0 });
+        assert_eq!(
+            read(r#"{"name":"adamw","lr":0.1,"betas":[0.9,0.99],"eps":1e-8,"weight_decay":0.0}"#).unwrap(),
+            Optimizer::AdamW { lr: 0.1, betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.0 }
+        );
+        assert!(read(r#"{"name":"adam","lr":0.1}"#).is_err());
+        assert!(read(r#"{"name":"sgd"}"#).is_err());
+    }
+}

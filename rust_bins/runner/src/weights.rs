@@ -50,3 +50,27 @@ impl Weights {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use safetensors::Dtype;
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    #[test]
+    fn half_precisions_are_widened_exactly() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // 1.5, the smallest subnormal and the largest finite value of each type.
+        let f16: Vec<u8> = [0x3e00u16, 0x0001, 0x7bff].iter().flat_map(|bits| bits.to_le_bytes()).collect();
+        let bf16: Vec<u8> = [0x3fc0u16, 0x0001, 0x7f7f].iter().flat_map(|bits| bits.to_le_bytes()).collect();
+        let views = [
+            ("f16", TensorView::new(Dtype::F16, vec![3], &f16).unwrap()),
+            ("bf16", TensorView::new(Dtype::BF16, vec![3], &bf16).unwrap()),
+        ];
+        safetensors::serialize_to_file(views, None, file.path()).unwrap();
+        let weights = Weights::open(file.path()).unwrap();
+        assert_eq!(weights.f32("f16", &[3]).unwrap(), [1.5, 2f32.powi(-24), 65504.0]);
+        assert_eq!(weights.f32("bf16", &[3]).unwrap(), [1.5, f32::from_bits(0x0001_0000), f32::from_bits(0x7f7f_0000)]);
+    }
+}

@@ -167,3 +167,55 @@ pub struct LlamaInputs<'a> {
     /// `[B, T]`, for `train` and `step`.
     pub labels: Option<&'a [i64]>,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(changes: &Value) -> Result<LlamaConfig> {
+        let mut config = json!({"vocab_size": 97, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "model_type": "llama", "torch_dtype": "bfloat16",
+            "hidden_act": "silu", "pad_token_id": null, "rope_parameters": {"rope_type": "default", "rope_theta": 1e5}});
+        for (key, value) in changes.as_object().expect("an object") {
+            config[key] = value.clone();
+        }
+        LlamaConfig::parse(config.as_object().expect("an object"))
+    }
+
+    #[test]
+    fn defaults_are_those_of_transformers() {
+        let config = parse(&json!({})).unwrap();
+        assert_eq!((config.head_dim(), config.kv_heads()), (8, 2));
+        assert_eq!((config.rope_theta, config.rms_norm_eps), (1e5, 1e-6));
+        assert!(!config.tie_word_embeddings);
+    }
+
+    #[test]
+    fn what_is_not_honoured_is_named() {
+        for (change, key) in [
+            (json!({"hidden_act": "gelu"}), "hidden_act"),
+            (json!({"sliding_window": 4}), "sliding_window"),
+            (json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}), "rope_scaling"),
+            (json!({"attention_dropout": 0.1}), "attention_dropout"),
+            (json!({"vocab_size": "97"}), "configuration"),
+            (json!({"num_key_value_heads": 3}), "num_key_value_heads"),
+            (json!({"num_key_value_heads": 0}), "num_key_value_heads"),
+            (json!({"head_dim": 7}), "head_dim"),
+        ] {
+            let error = parse(&change).unwrap_err();
+            assert!(error.message.contains(key), "{change}: {error}");
+            assert_eq!(error.code, crate::Code::Unsupported);
+        }
+    }
+
+    #[test]
+    fn a_tied_output_projection_is_no_parameter() {
+        let tied = parse(&json!({"tie_word_embeddings": true})).unwrap().parameters();
+        let untied = parse(&json!({"tie_word_embeddings": false, "attention_bias": true})).unwrap().parameters();
+        assert_eq!(tied.len(), 1 + 2 * 9 + 1);
+        assert_eq!(untied.len(), 1 + 2 * 13 + 2);
+        assert_eq!(untied.last(), Some(&Parameter::new("lm_head.weight", [97, 32])));
+    }
+}
