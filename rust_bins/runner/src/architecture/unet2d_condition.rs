@@ -263,21 +263,22 @@ impl UNet2DConditionConfig {
         if (0..levels).any(|level| self.cross_attention_dim.at(level) != self.context()) {
             return unsupported("cross_attention_dim differs between levels".into());
         }
-        if self.norm_num_groups == 0 || self.conv_in_kernel % 2 == 0 || self.conv_out_kernel % 2 == 0 {
+        if self.norm_num_groups == 0 || self.conv_in_kernel.is_multiple_of(2) || self.conv_out_kernel.is_multiple_of(2)
+        {
             return unsupported(
                 "norm_num_groups must not be zero, conv_in_kernel and conv_out_kernel must be odd".into(),
             );
         }
-        if self.block_out_channels[0] % 2 != 0 {
+        if !self.block_out_channels[0].is_multiple_of(2) {
             return unsupported(format!("block_out_channels[0] = {} is not even", self.block_out_channels[0]));
         }
         let plan = self.plan();
         for channels in plan.resnets().flat_map(|r| [r.inp, r.out]).chain([self.block_out_channels[0]]) {
-            if channels % self.norm_num_groups != 0 {
+            if !channels.is_multiple_of(self.norm_num_groups) {
                 return unsupported(format!("{channels} channels are not a multiple of norm_num_groups"));
             }
         }
-        if let Some(t) = plan.transformers().find(|t| t.channels % t.heads != 0) {
+        if let Some(t) = plan.transformers().find(|t| !t.channels.is_multiple_of(t.heads)) {
             return unsupported(format!(
                 "{} channels are not a multiple of attention_head_dim {}",
                 t.channels, t.heads
@@ -400,7 +401,7 @@ impl UNet2DConditionConfig {
                 self.in_channels
             )));
         }
-        if height % factor != 0 || width % factor != 0 {
+        if !height.is_multiple_of(factor) || !width.is_multiple_of(factor) {
             return Err(Error::invalid_inputs(format!(
                 "input `sample` is {height}x{width}: both must be multiples of {factor} for {} levels",
                 self.block_out_channels.len()

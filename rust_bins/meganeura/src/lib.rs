@@ -1,0 +1,18 @@
+//! The arena's runner on [meganeura](https://docs.rs/meganeura) 0.3.0: static graphs compiled to Vulkan dispatches.
+//!
+//! Tokens are laid out *time-major* everywhere: row `t * batch + b` of a 2-D tensor is position `t` of sample `b`.
+//! The framework's attention takes one sequence and no batch; seen time-major, a batch is only more heads of that one
+//! sequence, so no sample is ever sliced out.
+
+mod architecture;
+mod device;
+mod framework;
+mod layout;
+mod llama;
+mod net;
+mod ops;
+mod optimizer;
+mod program;
+mod store;
+
+pub use framework::Meganeura;

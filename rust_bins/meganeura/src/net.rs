@@ -1,0 +1,80 @@
+//! A graph under construction: the framework's own, with parameters addressed by their checkpoint names.
+
+use std::collections::BTreeMap;
+
+use arena_runner::architecture::Parameter;
+use meganeura::{Graph, NodeId};
+
+/// A graph and the parameters that it uses so far.
+pub struct Net {
+    /// The framework's graph, for every operation that needs no help from here.
+    pub graph: Graph,
+    shapes: BTreeMap<String, Vec<usize>>,
+    parameters: BTreeMap<String, NodeId>,
+}
+
+impl Net {
+    /// An empty graph over the parameters of one architecture.
+    pub fn new(parameters: &[Parameter]) -> Self {
+        let shapes = parameters.iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
+        Self { graph: Graph::new(), shapes, parameters: BTreeMap::new() }
+    }
+
+    /// The trainable parameters that the graph uses.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.parameters.keys().map(String::as_str)
+    }
+
+    /// The checkpoint's shape of a parameter.
+    ///
+    /// # Panics
+    /// When the architecture has no such parameter: a mistake in this crate, not in its input.
+    pub fn shape(&self, name: &str) -> &[usize] {
+        self.shapes.get(name).unwrap_or_else(|| panic!("the architecture has no parameter `{name}`"))
+    }
+
+    /// A trainable parameter in the checkpoint's shape; the same node each time.
+    pub fn parameter(&mut self, name: &str) -> NodeId {
+        let shape = self.shape(name).to_vec();
+        self.parameter_as(name, &shape)
+    }
+
+    /// A trainable parameter whose row-major values are seen in another shape of as many elements.
+    pub fn parameter_as(&mut self, name: &str, shape: &[usize]) -> NodeId {
+        assert_eq!(self.shape(name).iter().product::<usize>(), shape.iter().product::<usize>(), "shape of `{name}`");
+        if let Some(&node) = self.parameters.get(name) {
+            assert_eq!(self.dims(node), shape, "`{name}` is used in two shapes");
+            return node;
+        }
+        let node = self.graph.parameter(name, shape);
+        self.parameters.insert(name.to_owned(), node);
+        node
+    }
+
+    /// The dimensions of a node.
+    pub fn dims(&self, node: NodeId) -> &[usize] {
+        &self.graph.node(node).ty.shape
+    }
+
+    /// `[rows, in]` to `[rows, out]`: `x W^T` with the checkpoint's `[out, in]` weight, plus the bias if there is one.
+    pub fn linear(&mut self, x: NodeId, name: &str, bias: bool) -> NodeId {
+        let weight = self.parameter(&format!("{name}.weight"));
+        let product = self.graph.matmul_bt(x, weight);
+        if !bias {
+            return product;
+        }
+        let bias = self.parameter(&format!("{name}.bias"));
+        self.graph.bias_add(product, bias)
+    }
+
+    /// `x / sqrt(mean(x^2) + eps) * weight` over the last dimension.
+    pub fn rms_norm(&mut self, x: NodeId, name: &str, eps: f64) -> NodeId {
+        let weight = self.parameter(&format!("{name}.weight"));
+        self.graph.rms_norm(x, weight, eps as f32)
+    }
+
+    /// A constant of one value in every element.
+    pub fn filled(&mut self, value: f32, shape: &[usize]) -> NodeId {
+        self.graph.constant(vec![value; shape.iter().product()], shape)
+    }
+}

@@ -1,0 +1,131 @@
+//! What the framework lacks or does otherwise than the models define it, composed from its own operations, so that
+//! its automatic differentiation and its kernels are what is measured. `docs/framework-notes/meganeura.md` has the
+//! reproduction of each finding.
+
+use meganeura::NodeId;
+
+use crate::net::Net;
+
+/// The angles of rotary position embedding for one number of heads, as two constants `[rows * heads * width]`.
+///
+/// The framework's own `rope` computes `pow`, `sin` and `cos` on the device, where Vulkan promises far less than
+/// float32 accuracy for each; here the angles are float64 on the host and rounded once.
+#[derive(Debug, Clone, Copy)]
+pub struct Rotary {
+    cos: NodeId,
+    sin: NodeId,
+    heads: usize,
+    width: usize,
+}
+
+impl Rotary {
+    /// Tables for `positions` (one a row), `heads` heads of `width` values a row, base `theta`.
+    /// Formula: Su et al. 2021 (`RoFormer`), in the half-split pairing of transformers' Llama.
+    pub fn new(net: &mut Net, positions: std::ops::Range<usize>, heads: usize, width: usize, theta: f64) -> Self {
+        let half = width / 2;
+        let size = positions.len() * heads * width;
+        let (mut cos, mut sin) = (Vec::with_capacity(size), Vec::with_capacity(size));
+        for position in positions {
+            let angle = |i: usize| position as f64 * theta.powf(-((2 * i) as f64) / width as f64);
+            for _ in 0..heads {
+                cos.extend((0..width).map(|i| angle(i % half).cos() as f32));
+                // The first half takes minus the second, the second takes plus the first.
+                sin.extend((0..width).map(|i| (angle(i % half).sin() * if i < half { -1.0 } else { 1.0 }) as f32));
+            }
+        }
+        let (cos, sin) = (net.graph.constant(cos, &[size]), net.graph.constant(sin, &[size]));
+        Self { cos, sin, heads, width }
+    }
+
+    /// Rotates `x` of `rows * heads * width` values; the shape stays.
+    pub fn apply(&self, net: &mut Net, x: NodeId) -> NodeId {
+        let shape = net.dims(x).to_vec();
+        let size: usize = shape.iter().product();
+        let (rows, half) = ((size / self.width) as u32, (self.width / 2) as u32);
+        debug_assert_eq!(size % (self.heads * self.width), 0);
+        let flat = reshape(net, x, &[size]);
+        let first = net.graph.split_a(flat, rows, half, half, 1);
+        let second = net.graph.split_b(flat, rows, half, half, 1);
+        let swapped = net.graph.concat(second, first, rows, half, half, 1);
+        let kept = net.graph.mul(flat, self.cos);
+        let turned = net.graph.mul(swapped, self.sin);
+        let sum = net.graph.add(kept, turned);
+        reshape(net, sum, &shape)
+    }
+}
+
+/// Which keys a query sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mask {
+    /// Query `t` sees keys `0..=t`.
+    Causal,
+    /// Every query sees every key.
+    None,
+}
+
+/// Scaled dot-product attention of a time-major batch: `q` is `[T * B, heads * width]`, `k` and `v` are
+/// `[S * B, kv_heads * width]`; the answer has `q`'s shape.
+///
+/// The framework's attention knows one sequence; time-major, the batch is `B * heads` heads of it.
+/// Its kernels exist for widths that are powers of two: others are padded with zero columns, which change no product,
+/// and `q` is scaled to undo that the kernel divides by the root of the padded width.
+pub fn attention(
+    net: &mut Net,
+    qkv: [NodeId; 3],
+    batch: usize,
+    heads: (usize, usize),
+    width: usize,
+    mask: Mask,
+) -> NodeId {
+    let (q_heads, kv_heads) = (heads.0 * batch, heads.1 * batch);
+    let padded = width.next_power_of_two().max(2);
+    let shape = net.dims(qkv[0]).to_vec();
+    let [q, k, v] = [(qkv[0], q_heads), (qkv[1], kv_heads), (qkv[2], kv_heads)].map(|(x, heads)| {
+        let size: usize = net.dims(x).iter().product();
+        let rows = size / (heads * width);
+        let x = pad_columns(net, x, size / width, width, padded);
+        reshape(net, x, &[rows, heads * padded])
+    });
+    // The framework writes the gradient of `v` to a buffer that a reshape of it has not heard of; a product in between
+    // is a buffer of its own.
+    let v = if net.dims(v) == net.dims(qkv[2]) { v } else { scale(net, v, 1.0) };
+    let q = if padded == width { q } else { scale(net, q, (padded as f64 / width as f64).sqrt()) };
+    let (h, kv, w) = (q_heads as u32, kv_heads as u32, padded as u32);
+    let mixed = match mask {
+        Mask::Causal => net.graph.causal_attention(q, k, v, h, kv, w),
+        Mask::None => net.graph.multi_head_attn(q, k, v, h, kv, w, true),
+    };
+    let mixed = cut_columns(net, mixed, shape.iter().product::<usize>() / width, width, padded);
+    reshape(net, mixed, &shape)
+}
+
+/// `x` in another shape of as many elements; `x` itself when it has that shape.
+pub fn reshape(net: &mut Net, x: NodeId, shape: &[usize]) -> NodeId {
+    if net.dims(x) == shape { x } else { net.graph.reshape(x, shape) }
+}
+
+/// `x` times a number.
+pub fn scale(net: &mut Net, x: NodeId, factor: f64) -> NodeId {
+    let shape = net.dims(x).to_vec();
+    let factor = net.filled(factor as f32, &shape);
+    net.graph.mul(x, factor)
+}
+
+/// `rows` rows of `width` values, each followed by zeros up to `padded`.
+fn pad_columns(net: &mut Net, x: NodeId, rows: usize, width: usize, padded: usize) -> NodeId {
+    if padded == width {
+        return x;
+    }
+    let flat = reshape(net, x, &[rows * width]);
+    let zeros = net.filled(0.0, &[rows * (padded - width)]);
+    net.graph.concat(flat, zeros, rows as u32, width as u32, (padded - width) as u32, 1)
+}
+
+/// The first `width` values of each of `rows` rows of `padded`.
+fn cut_columns(net: &mut Net, x: NodeId, rows: usize, width: usize, padded: usize) -> NodeId {
+    if padded == width {
+        return x;
+    }
+    let flat = reshape(net, x, &[rows * padded]);
+    net.graph.split_a(flat, rows as u32, width as u32, (padded - width) as u32, 1)
+}
