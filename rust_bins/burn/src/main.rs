@@ -1,0 +1,7 @@
+//! `arena-burn`: the arena's runner on burn.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    arena_runner::main(&arena_burn::Burn)
+}

@@ -1,0 +1,74 @@
+//! Attention with shared key heads, and its cache.
+
+use burn::tensor::activation::softmax;
+use burn::tensor::module::attention as fused_attention;
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// What a query may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visible {
+    /// Every key.
+    All,
+    /// Keys up to the query's own position, when the last query stands at the last key.
+    Causal,
+}
+
+/// Softmax attention with scale `1 / sqrt(width)`: `q` `[B, H, T, width]`, `k` and `v` `[B, K, S, width]`, where every
+/// `H / K` query heads share a key head; returns `[B, T, H * width]`.
+///
+/// Burn's own `attention` runs where no gradient is asked and the backend takes shared key heads (flex); elsewhere it
+/// falls back on a matrix product that knows no sharing, so the composition here folds the sharing queries into rows.
+pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: Visible) -> Tensor<3> {
+    let [b, heads, t, width] = q.dims();
+    let [_, kv_heads, s, _] = k.dims();
+    let causal = visible == Visible::Causal && t > 1;
+    let out = if !q.device().is_autodiff() && (heads == kv_heads || is_flex(&q.device())) {
+        let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: causal };
+        fused_attention(q, k, v, None, None, options)
+    } else {
+        let group = heads / kv_heads;
+        let q = q.mul_scalar((width as f64).powf(-0.5)).reshape([b, kv_heads, group * t, width]);
+        let mut scores = q.matmul(k.swap_dims(2, 3));
+        if causal {
+            let mask = causal_mask(t, s, &scores.device().inner());
+            let split = scores.reshape([b, kv_heads, group, t * s]) + mask.reshape([1, 1, 1, t * s]);
+            scores = split.reshape([b, kv_heads, group * t, s]);
+        }
+        softmax(scores, 3).matmul(v).reshape([b, heads, t, width])
+    };
+    out.swap_dims(1, 2).reshape([b, t, heads * width])
+}
+
+/// Splits `[B, T, H * width]` into heads, `[B, H, T, width]`.
+pub fn heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [b, t, channels] = x.dims();
+    x.reshape([b, t, heads, channels / heads]).swap_dims(1, 2)
+}
+
+/// The keys and values of the positions so far, `[B, K, S, width]` each.
+#[derive(Clone, Default)]
+pub struct KeyValues(Option<(Tensor<4>, Tensor<4>)>);
+
+impl KeyValues {
+    /// Appends those of new positions and returns all.
+    pub fn extend(&mut self, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let all = match self.0.take() {
+            Some((old_k, old_v)) => (Tensor::cat(vec![old_k, k], 2), Tensor::cat(vec![old_v, v], 2)),
+            None => (k, v),
+        };
+        self.0 = Some(all.clone());
+        all
+    }
+}
+
+/// `[t, s]`: zero where query `i` sees key `j` (`j <= i + s - t`), minus infinity elsewhere.
+fn causal_mask(t: usize, s: usize, device: &Device) -> Tensor<2> {
+    let values: Vec<f32> =
+        (0..t).flat_map(|i| (0..s).map(move |j| if j + t <= i + s { 0.0 } else { f32::NEG_INFINITY })).collect();
+    Tensor::from_data(TensorData::new(values, [t, s]), device)
+}
+
+fn is_flex(device: &Device) -> bool {
+    *device == Device::flex()
+}
