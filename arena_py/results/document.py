@@ -9,7 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from arena_py.contract.messages import Description
+from arena_py.build.record import BuildRecord
+from arena_py.contract.messages import Description, Precision
+from arena_py.manifest.suite import GateLimits, Sampling
 
 SCHEMA = 1
 
@@ -18,11 +20,18 @@ Status: TypeAlias = Literal["passed", "wrong", "unsupported", "unavailable", "cr
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A point estimate with its 95 % interval."""
+    """A point estimate with its interval (`measure/statistics.py`)."""
 
     value: float
     low: float
     high: float
+    confidence: float = 0.95
+    """Less than 0.95 where there are too few samples: the interval is then their range."""
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's length."""
+        return (self.high - self.low) / 2
 
 
 class TensorError(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,15 +63,20 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     reference_loss: float | None = None
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One timed execution."""
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """One timed request of a runner: `len(ns)` executions, one sample each, while all other runners were idle."""
 
     launch: int
+    """From 0."""
     round: int
+    """From 0 in each launch; -1 for what precedes the shuffled rounds."""
     order: int
     """Position of the request among all of the case, so that drift can be seen."""
-    ns: int
-    first_token_ns: int | None = None
+    warmup: bool = False
+    """Not part of the summary."""
+    ns: list[int]
+    first_token_ns: list[int] | None = None
+    """Of `decode`: when the first new token was there."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,20 +87,30 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     prepare_ns: int
     first_ns: int
     peak_rss_bytes: int | None = None
+    """High-water mark after the timed executions, before outputs are written."""
     device_bytes: int | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What the samples say; can be computed again from them."""
+    """What the turns say; can be computed again from them (`results/summary.py`)."""
 
     median_ns: Interval
     samples: int
     outliers: int
     """Beyond Tukey's fences (1.5 interquartile ranges); kept."""
+    mad_ns: float
+    """Median absolute deviation from the median."""
+    launch_spread: float | None
+    """Half the range of the launches' own medians over the median: the variant compared with itself (A/A)."""
     units_per_s: Interval
+    first_token_ns: Interval | None = None
+    """Of `decode`: prompt to first token."""
+    per_token_ns: Interval | None = None
+    """Of `decode`: each token after the first."""
     ratio_to_best: Interval | None = None
+    """Median of the paired ratios to the fastest that passed; 1 for that one."""
     rank: int | None = None
-    """From 1; equal ranks are ties."""
+    """From 1; equal ranks are ties. Only what passed the gate has one."""
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +123,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     shape: str
     unit: str
     units_per_execution: int
+    steps_per_execution: int | None = None
+    """Of `decode`: new tokens of each sequence."""
     status: Status
     reason: str | None
     """Why the status is not `passed`, in the runner's or the gate's own words."""
@@ -106,14 +132,19 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     precision: str
     threads: int
     description: Description | None = None
+    build: BuildRecord | None = None
+    """What was built, from what, by what."""
     parameters: int | None = None
     parameter_bytes: int | None = None
     shipped_bytes: int | None = None
     """Bytes of the executable, or of the framework's environment."""
     verification: Verification | None = None
     launches: list[Launch] = []
-    samples: list[Sample] = []
+    turns: list[Turn] = []
+    """Every raw sample, warm-up included."""
     summary: Summary | None = None
+    notes: list[str] = []
+    """Where the measurement departed from the plan, and why: fewer launches or samples, turns for lack of memory."""
     log_tail: list[str] = []
     """The last lines of the runner's log, when the cell did not pass."""
 
@@ -144,6 +175,40 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """Float32 PyTorch's own largest error, by group (`outputs`, `loss`, `gradients`)."""
 
 
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured on; nothing that names the machine or its user."""
+
+    system: str
+    kernel: str
+    architecture: str
+    cpu: str
+    cores: int
+    """Physical."""
+    threads: int
+    """Logical."""
+    usable_threads: float
+    """Left by the process's affinity and its control group."""
+    memory_bytes: int
+    virtual: bool | None
+    """Under a hypervisor; `None` where it cannot be told."""
+    governor: str | None
+    frequency_mhz: float | None
+    load_average: list[float]
+    """Over 1, 5 and 15 minutes before the run; empty where the system has none."""
+    python: str
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the run was asked for, over its suite."""
+
+    sampling: Sampling
+    gate: dict[Precision, GateLimits]
+    rounds: int | None = None
+    """At most so many rounds in a launch."""
+    weights: str | None = None
+    """Overrides the manifests' source of weights."""
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """`run.json`."""
 
@@ -158,8 +223,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     suite: str
     seed: int
     threads: int
-    machine: dict[str, Any]
-    settings: dict[str, Any]
+    machine: Machine
+    settings: Settings
     cases: list[Prepared]
     cells: list[Cell]
     warnings: list[str] = []
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `run.json`, for `docs/schema/run.schema.json`."""
+    return msgspec.json.schema(Run)

@@ -1,0 +1,182 @@
+"""`compare`: build what is missing, measure, verify, rank."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from arena_py import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from arena_py.errors import ArenaError
+    from arena_py.measure.case import Runners
+    from arena_py.measure.plan import Plan
+    from arena_py.measure.progress import Progress
+    from arena_py.results.document import Cell, Run
+    from arena_py.results.store import RunFolder
+    from arena_py.verify.cases import CaseFiles
+
+BROKEN = ("wrong", "crashed", "timed_out", "not_built")
+"""Statuses that make a run end with 1; `unsupported` and `unavailable` are declared."""
+
+
+def compare(
+    *,
+    suite: str = "default",
+    model: list[str] | None = None,
+    framework: list[str] | None = None,
+    task: list[str] | None = None,
+    launches: int | None = None,
+    rounds: int | None = None,
+    budget: float | None = None,
+    threads: int | None = None,
+    weights: str | None = None,
+    build: Annotated[bool, Parameter(negative="--no-build")] = True,
+    format: Literal["table", "md", "csv", "json"] = "table",  # noqa: A002 (the option's name)
+    output: Path | None = None,
+    seed: int | None = None,
+) -> int:
+    """Measure frameworks on models, and rank those that are right.
+
+    Builds what is missing, proves every number against the float64 reference, samples all variants side by side, and
+    keeps everything in artifacts/results. Ends with 0 when every cell that was asked for passed or is declared
+    unsupported or unavailable, with 1 when one is wrong or broken.
+
+    Args:
+        suite: What is measured and how: a name or the path of a manifest.
+        model: Only this model, in the suite or not; may be repeated.
+        framework: Only this FRAMEWORK or FRAMEWORK:VARIANT; may be repeated.
+        task: Only this task, in the suite or not; may be repeated.
+        launches: Processes of each variant; the suite's when absent.
+        rounds: At most so many rounds in each launch.
+        budget: Seconds of samples for each cell; the suite's when absent.
+        threads: CPU threads of each runner; all physical cores when absent.
+        weights: `seeded`, the path of a safetensors file, or `hub:OWNER/NAME`; the model's own when absent.
+        build: Whether to build what is missing.
+        format: How the results are printed.
+        output: The folder of the run's files; a new one under artifacts/results when absent.
+        seed: Of the shuffled rounds and the bootstrap; the suite's when absent.
+    """
+    from arena_py.cli.tables import console
+    from arena_py.measure.case import prepare
+    from arena_py.measure.plan import Selection, make_plan
+    from arena_py.report import live
+    from arena_py.results.store import RunFolder
+
+    selection = Selection(
+        suite=suite,
+        models=model or (),
+        frameworks=framework or (),
+        tasks=task or (),
+        launches=launches,
+        rounds=rounds,
+        budget_s=budget,
+        threads=threads,
+        weights=weights,
+        seed=seed,
+    )
+    plan = make_plan(selection)
+    meanwhile = console(stderr=True)
+    runners = _runners(plan, meanwhile, build=build)
+    with live.shown(meanwhile) as progress:
+        files = {case.name: prepare(case, plan, runners, progress) for case in plan.cases}
+        folder = RunFolder.create(suite, output)
+        run = _measure(plan, runners, files, folder, progress)
+    _print(run, format)
+    meanwhile.print(f"kept in {folder.path}", markup=False, soft_wrap=True)
+    return exit_code(run.cells)
+
+
+def exit_code(cells: list[Cell]) -> int:
+    """1 when a cell is wrong or broken."""
+    return int(any(cell.status in BROKEN for cell in cells))
+
+
+def _runners(plan: Plan, meanwhile: Console, *, build: bool) -> Runners:
+    """What each candidate is started by; PyTorch's environment is needed for the reference in any case."""
+    from arena_py.build import ensure, locate
+    from arena_py.build.progress import shown
+
+    if build:
+        with shown(meanwhile) as progress:
+            return ensure(dict.fromkeys(["pytorch", *(candidate.label for candidate in plan.candidates)]), progress)
+    return {candidate.label: locate(candidate.framework, candidate.variant) for candidate in plan.candidates}
+
+
+def _measure(
+    plan: Plan,
+    runners: Runners,
+    files: Mapping[str, CaseFiles | ArenaError | None],
+    folder: RunFolder,
+    progress: Progress,
+) -> Run:
+    """Case by case; whatever ends it early, what was found is kept."""
+    from arena_py.measure import machine
+    from arena_py.measure.case import CaseMeasurement
+    from arena_py.report.markdown import markdown
+    from arena_py.results.document import SCHEMA, Run, Settings
+    from arena_py.results.store import now
+    from arena_py.results.summary import summarised
+
+    facts, started = machine.machine(), now()
+    measurements = [CaseMeasurement(case, plan, runners, files[case.name]) for case in plan.cases]
+    cells: list[Cell] = []
+    whole = False
+    progress.plan(plan.cells, plan.sampling.launches)
+    try:
+        for measurement in measurements:
+            try:
+                measurement.run(progress)
+            finally:
+                found = summarised(measurement.cells(), seed=plan.sampling.seed)
+                folder.append(found)
+                cells += found
+            for cell in found:
+                progress.done(cell)
+        whole = True
+    finally:
+        reached = len(cells) // len(plan.candidates)
+        for measurement in measurements[reached:]:
+            cells += measurement.cells()
+        run = Run(
+            schema=SCHEMA,
+            arena=__version__,
+            id=folder.id,
+            started=started,
+            finished=now() if whole else None,
+            command=["arena", *sys.argv[1:]],
+            suite=plan.suite_name,
+            seed=plan.sampling.seed,
+            threads=plan.threads,
+            machine=facts,
+            settings=Settings(
+                sampling=plan.sampling, gate=dict(plan.suite.gate), rounds=plan.rounds, weights=plan.weights
+            ),
+            cases=[measurement.prepared for measurement in measurements if measurement.prepared],
+            cells=cells,
+            warnings=machine.warnings(facts) + ([] if whole else ["the run was interrupted before its end"]),
+        )
+        folder.finish(run, markdown(run))
+    return run
+
+
+def _print(run: Run, format_: str) -> None:
+    """The results on standard output."""
+    if format_ == "table":
+        from arena_py.cli.tables import console
+        from arena_py.report.terminal import show
+
+        show(run, console())
+        return
+    from arena_py.report.csv import csv
+    from arena_py.report.json import json
+    from arena_py.report.markdown import markdown
+
+    sys.stdout.write({"md": markdown, "csv": csv, "json": json}[format_](run))

@@ -1,0 +1,198 @@
+"""All cells of one case, measured; every one of them has a status, whatever happens."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from msgspec.structs import replace
+
+from arena_py import places
+from arena_py.build import Built, NotBuilt, locate
+from arena_py.errors import ArenaError
+from arena_py.manifest import Case, framework
+from arena_py.measure.entrant import Entrant
+from arena_py.measure.machine import available_bytes
+from arena_py.measure.plan import Candidate, Plan
+from arena_py.measure.process import Runner
+from arena_py.measure.progress import Progress
+from arena_py.measure.sampling import Schedule, Seat
+from arena_py.results.document import Cell, Prepared, Status, Verification
+from arena_py.verify import cases, gate
+from arena_py.verify.cases import CaseFiles
+
+Runners: TypeAlias = Mapping[str, Built | NotBuilt]
+"""What was built, by label."""
+
+
+def prepare(case: Case, plan: Plan, runners: Runners, progress: Progress) -> CaseFiles | ArenaError | None:
+    """The files of a case, why there are none, or `None` when nothing could use them.
+
+    Raises:
+        ArenaError: the weights that the user chose do not fit the model.
+    """
+    if not any(isinstance(runners[candidate.label], Built) for candidate in plan.candidates):
+        return None
+    try:
+        return cases.prepare(
+            case,
+            weights=plan.weights,
+            threads=plan.threads,
+            progress=lambda what: progress.phase(case.name, what),
+        )
+    except ArenaError as error:
+        if plan.weights not in (None, "seeded"):
+            raise
+        return error
+
+
+class CaseMeasurement:
+    """The cells of one case.
+
+    Args:
+        case: what is measured.
+        plan: its variants, and how they are sampled.
+        runners: what was built.
+        files: what `prepare` gave.
+    """
+
+    def __init__(self, case: Case, plan: Plan, runners: Runners, files: CaseFiles | ArenaError | None) -> None:
+        self.case = case
+        self._plan = plan
+        self._runners = runners
+        self._files = files
+        self._entrants = {
+            candidate.label: Entrant(candidate.label, plan.sampling, plan.rounds) for candidate in plan.candidates
+        }
+        for candidate in plan.candidates:
+            self._admit(candidate)
+
+    @property
+    def prepared(self) -> Prepared | None:
+        """The record of the case's files."""
+        return _prepared(self._files) if isinstance(self._files, CaseFiles) else None
+
+    def run(self, progress: Progress) -> None:
+        """Sample and verify every variant that can be."""
+        files = self._files
+        if not isinstance(files, CaseFiles):
+            return
+        scratch = places.artifacts() / "scratch"
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as folder:
+            Schedule(
+                self._seats(files, Path(folder)),
+                weights_bytes=files.weights.stat().st_size,
+                available_bytes=available_bytes,
+                shuffler=np.random.default_rng([self._plan.sampling.seed, *self.case.name.encode()]),
+                progress=progress,
+            ).run()
+
+    def cells(self) -> list[Cell]:
+        """A cell for each variant; one that was not finished says so."""
+        return [self._cell(candidate) for candidate in self._plan.candidates]
+
+    def _admit(self, candidate: Candidate) -> None:
+        """Give a variant that cannot be measured its status."""
+        runner, entrant = self._runners[candidate.label], self._entrants[candidate.label]
+        precision, gated = candidate.variant.precision, self._plan.suite.gate
+        if isinstance(runner, NotBuilt):
+            status: Status = "unavailable" if runner.declared else "not_built"
+            entrant.fail(status, _with_hint(runner.reason, runner.hint), list(runner.log_tail))
+        elif precision not in gated:
+            known = ", ".join(gated)
+            entrant.fail("unsupported", f"suite {self._plan.suite_name} has a gate for {known}, not {precision}", [])
+        elif isinstance(self._files, ArenaError):
+            # Nothing can be verified without the reference, and nothing that is not verified is measured.
+            reason = f"the case could not be prepared: {_with_hint(self._files.message, self._files.hint)}"
+            reference_is_there = isinstance(locate_reference(), Built)
+            entrant.fail("crashed" if reference_is_there else "not_built", reason, [])
+
+    def _seats(self, files: CaseFiles, scratch: Path) -> list[Seat]:
+        seats = []
+        for candidate in self._plan.candidates:
+            entrant, built = self._entrants[candidate.label], self._runners[candidate.label]
+            if entrant.alive and isinstance(built, Built):
+                runner = Runner(
+                    candidate=candidate,
+                    built=built,
+                    files=files,
+                    limits=self._plan.suite.gate[candidate.variant.precision],
+                    threads=self._plan.threads,
+                    timeouts_s=self._plan.suite.timeout_s,
+                    scratch=scratch,
+                )
+                seats.append(Seat(runner, entrant))
+        return seats
+
+    def _cell(self, candidate: Candidate) -> Cell:
+        entrant, runner = self._entrants[candidate.label], self._runners[candidate.label]
+        status, reason = _verdict(entrant)
+        return Cell(
+            framework=candidate.framework.name,
+            variant=candidate.variant.name,
+            model=self.case.model.name,
+            task=self.case.task,
+            shape=self.case.shape.name,
+            unit=self.case.shape.unit,
+            units_per_execution=self.case.units_per_execution,
+            steps_per_execution=self.case.options.new_tokens,
+            status=status,
+            reason=reason,
+            boundary=candidate.variant.boundary,
+            precision=candidate.variant.precision,
+            threads=self._plan.threads,
+            description=entrant.description,
+            build=runner.record if isinstance(runner, Built) else None,
+            parameters=entrant.loaded.parameters if entrant.loaded else None,
+            parameter_bytes=entrant.loaded.parameter_bytes if entrant.loaded else None,
+            shipped_bytes=runner.shipped_bytes if isinstance(runner, Built) else None,
+            verification=_storable(entrant.verification) if entrant.verification else None,
+            launches=entrant.launches,
+            turns=entrant.turns,
+            notes=entrant.notes,
+            log_tail=entrant.log_tail,
+        )
+
+
+def locate_reference() -> Built | NotBuilt:
+    """The environment that computes the reference."""
+    found = framework("pytorch")
+    return locate(found, found.variants[0])
+
+
+def _with_hint(message: str, hint: str | None) -> str:
+    return f"{message} ({hint})" if hint else message
+
+
+def _verdict(entrant: Entrant) -> tuple[Status, str | None]:
+    if entrant.status is not None:
+        return entrant.status, entrant.reason
+    if entrant.verification is None:
+        return "unavailable", "interrupted before its numbers were verified"
+    reason = gate.reason(entrant.verification)
+    return ("wrong", reason) if reason else ("passed", None)
+
+
+def _storable(verification: Verification) -> Verification:
+    """JSON has no NaN: a loss that is none is stored as absent."""
+    loss = verification.loss
+    return replace(verification, loss=loss if loss is not None and math.isfinite(loss) else None)
+
+
+def _prepared(files: CaseFiles) -> Prepared:
+    return Prepared(
+        case=files.case.name,
+        architecture=files.case.model.file.architecture,
+        config=files.case.model.file.config,
+        weights_source=files.weights_source,
+        weights_sha256=files.weights_sha256,
+        inputs_sha256=files.recorded.inputs_sha256,
+        bound_inputs_sha256=files.recorded.bound_inputs_sha256,
+        reference_sha256=files.recorded.expected_sha256,
+        noise=files.noise,
+    )

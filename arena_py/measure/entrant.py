@@ -1,0 +1,142 @@
+"""One variant on one case while it is measured: what it has shown so far, and whether it needs more.
+
+The rules of stopping, all on the samples and none on the wall clock, so that they can be tested:
+
+- A launch is warmed up until a turn is no longer faster than the one before, at most `WARMUP_TURNS` of them.
+- A quick runner's turn lasts at least `TURN_NS`, a slow one's is a single execution.
+- A launch ends when its part of the samples that the plan wants is there and the interval is narrow enough, the plan's
+  `max_samples` or its budget is used up (each in equal parts for every launch).
+- A cell whose `min_samples` do not fit the budget is *slow*: it takes as many as fit, at least `SLOW_SAMPLES`.
+- A cell gets only as many launches as fit the budget by what the first one cost before its first sample.
+
+Each departure from the plan is noted in the cell.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, field
+
+from arena_py.contract.messages import Description, Loaded
+from arena_py.contract.session import RunnerFailed
+from arena_py.manifest import Sampling
+from arena_py.measure.statistics import FEWEST_FOR_INTERVAL, half_width
+from arena_py.results.document import Launch, Status, Turn, Verification
+
+TURN_NS = 50_000_000
+MOST_ITERATIONS = 256
+"""Of one turn: a thousand more samples of a microsecond say nothing new."""
+WARMUP_TURNS = 5
+WARM = 0.95
+"""A warm-up turn that takes at least this share of the one before it is the last."""
+SLOW_SAMPLES = 2
+"""One sample has no spread."""
+NS_PER_S = 1e9
+
+
+@dataclass
+class Entrant:
+    """A cell in the making."""
+
+    label: str
+    sampling: Sampling
+    rounds: int | None = None
+    """At most so many in a launch."""
+    iterations: int | None = None
+    """Executions of one turn; settled by the first warm one, so that all turns weigh the same."""
+    planned_launches: int = 0
+    description: Description | None = None
+    loaded: Loaded | None = None
+    launches: list[Launch] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    verification: Verification | None = None
+    status: Status | None = None
+    reason: str | None = None
+    log_tail: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.planned_launches = self.sampling.launches
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still pass."""
+        return self.status is None
+
+    def fail(self, status: Status, reason: str, log_tail: list[str]) -> None:
+        """It is out, with the first reason that it gave."""
+        if self.status is None:
+            self.status, self.reason, self.log_tail = status, reason, log_tail
+
+    def fail_with(self, error: RunnerFailed, log_tail: list[str]) -> None:
+        """It is out by what its runner did."""
+        self.fail(error.status, error.reason, log_tail)
+
+    def wants_launch(self, launch: int) -> bool:
+        """Whether it takes part in this launch."""
+        return self.alive and launch < self.planned_launches
+
+    def launched(self, launch: Launch) -> None:
+        """A process is ready for its first sample; the first one settles how many there will be."""
+        self.launches.append(launch)
+        if len(self.launches) > 1:
+            return
+        cost_s = (launch.startup_ns + launch.load_ns + launch.prepare_ns + launch.first_ns) / NS_PER_S
+        affordable = max(1, math.floor(self.sampling.budget_s / cost_s)) if cost_s > 0 else self.sampling.launches
+        if affordable < self.sampling.launches:
+            self.planned_launches = affordable
+            self.notes.append(
+                f"{affordable} of {self.sampling.launches} launches: one takes {cost_s:.3g} s before its first sample, "
+                f"the budget is {self.sampling.budget_s:g} s"
+            )
+
+    def calibrate(self, execution_ns: float) -> None:
+        """Settle the executions of a turn, once, from the first warm one."""
+        if self.iterations is None:
+            self.iterations = max(1, min(MOST_ITERATIONS, math.ceil(TURN_NS / execution_ns)))
+
+    def is_slow(self, execution_ns: float) -> bool:
+        """Whether the plan's fewest samples do not fit the budget."""
+        return execution_ns * self.sampling.min_samples > self.sampling.budget_s * NS_PER_S
+
+    def steady(self, launch: int | None = None) -> list[Turn]:
+        """The turns that count, of one launch or of all."""
+        return [turn for turn in self.turns if not turn.warmup and launch in (None, turn.launch)]
+
+    def satisfied(self, launch: int) -> bool:
+        """Whether this launch has what the plan wants of it."""
+        here = self.steady(launch)
+        if not here:
+            return False
+        if self.rounds is not None and sum(turn.round >= 0 for turn in here) >= self.rounds:
+            return True
+        samples_ns = [ns for turn in self.steady() for ns in turn.ns]
+        if sum(len(turn.ns) for turn in here) < self._fewest(statistics.median(samples_ns)):
+            return False
+        part = (launch + 1) / self.planned_launches
+        if sum(samples_ns) >= self.sampling.budget_s * NS_PER_S * part:
+            return True
+        if len(here) * self.planned_launches < FEWEST_FOR_INTERVAL:
+            return False
+        return len(samples_ns) >= self.sampling.max_samples * part or self._narrow()
+
+    def _narrow(self) -> bool:
+        width = half_width([turn.ns for turn in self.steady()])
+        return width is not None and width <= self.sampling.half_width
+
+    def _fewest(self, execution_ns: float) -> int:
+        """Samples of each launch before precision or budget may end it."""
+        wanted = self.sampling.min_samples
+        if self.is_slow(execution_ns):
+            wanted = min(wanted, max(SLOW_SAMPLES, int(self.sampling.budget_s * NS_PER_S / execution_ns)))
+        return math.ceil(wanted / self.planned_launches)
+
+    def note_samples(self) -> None:
+        """Say where there are fewer samples than the plan wants."""
+        samples_ns = [ns for turn in self.steady() for ns in turn.ns]
+        if 0 < len(samples_ns) < self.sampling.min_samples and self.rounds is None:
+            self.notes.append(
+                f"{len(samples_ns)} samples instead of at least {self.sampling.min_samples}: one takes "
+                f"{statistics.median(samples_ns) / NS_PER_S:.3g} s, the budget is {self.sampling.budget_s:g} s"
+            )

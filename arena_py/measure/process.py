@@ -1,0 +1,113 @@
+"""A variant on a case as a real process: the session of its runner, given the case's files and the gate."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from arena_py.build import Built
+from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared, Samples
+from arena_py.contract.session import Session
+from arena_py.manifest import GateLimits
+from arena_py.measure.plan import Candidate
+from arena_py.results.document import Verification
+from arena_py.verify import gate
+from arena_py.verify.cases import CaseFiles
+from arena_py.verify.exercise import Exercise
+
+LOG_LINES = 20
+
+
+@dataclass(frozen=True)
+class Running:
+    """One launch."""
+
+    session: Session
+    exercise: Exercise
+    files: CaseFiles
+    limits: GateLimits
+    folder: Path
+
+    @property
+    def startup_ns(self) -> int:
+        """From spawn to ready."""
+        return self.session.startup_ns
+
+    @property
+    def description(self) -> Description:
+        """What the runner says it is."""
+        return msgspec.convert(msgspec.to_builtins(self.session.description), Description)
+
+    def load(self) -> Loaded:
+        """Load the case's weights."""
+        return self.exercise.load(self.session)
+
+    def prepare(self) -> Prepared:
+        """Compile for the case's inputs and execute once."""
+        return self.exercise.prepare(self.session)
+
+    def run(self, iterations: int) -> Samples:
+        """Execute, timed, within the variant's boundary."""
+        return self.session.run(iterations, self.exercise.boundary)
+
+    def usage(self) -> MemoryUse:
+        """Peak memory until now."""
+        return self.session.usage()
+
+    def verify(self) -> Verification:
+        """Bind the other inputs, execute once, and compare every output tensor with the reference."""
+        outputs = self.folder / "outputs.safetensors"
+        self.exercise.rebind(self.session, outputs)
+        return gate.check(outputs, self.files.expected, self.files.noise, self.limits)
+
+    def log_tail(self) -> list[str]:
+        """The last lines of the runner's log."""
+        return self.session.log_tail(LOG_LINES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """A built variant, ready to be launched on a case."""
+
+    candidate: Candidate
+    built: Built
+    files: CaseFiles
+    limits: GateLimits
+    threads: int
+    timeouts_s: Mapping[str, float]
+    scratch: Path
+    """Where each launch gets a folder of its own, with room for a file of all outputs."""
+
+    @property
+    def label(self) -> str:
+        """`FRAMEWORK:VARIANT`."""
+        return self.candidate.label
+
+    @property
+    def verified_apart(self) -> bool:
+        """`step` changes the weights with every execution."""
+        return self.files.case.task == "step"
+
+    @contextlib.contextmanager
+    def launch(self) -> Iterator[Running]:
+        """Spawn the runner; leaving kills its whole process group."""
+        variant = self.candidate.variant
+        exercise = self.files.exercise(variant.backend, variant.precision).on(
+            variant.backend, variant.precision, variant.boundary
+        )
+        with (
+            tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder,
+            Session(
+                self.built.command,
+                scratch=Path(folder),
+                environment=variant.environment,
+                threads=self.threads,
+                timeouts_s=self.timeouts_s,
+            ) as session,
+        ):
+            yield Running(session, exercise, self.files, self.limits, Path(folder))

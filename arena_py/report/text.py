@@ -1,0 +1,88 @@
+"""Numbers and foreign words as a reader sees them: units fitted, control characters gone."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from arena_py.results.document import Cell, Interval
+
+NS_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+DIGITS = 3
+
+
+def plain(text: str) -> str:
+    """Words of a runner, safe for any terminal: one line, no control or direction characters."""
+    return "".join("�" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def number(value: float, digits: int = DIGITS) -> str:
+    """A number with so many significant digits and no exponent, as far as it goes."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}".replace(",", " ") if abs(value) < 1e9 else f"{value:.{digits - 1}e}"
+    rounded = f"{value:.{digits}g}"
+    return rounded if "e" in rounded else f"{value:.{max(0, digits - 1 - _exponent(value))}f}"
+
+
+def _exponent(value: float) -> int:
+    return int(f"{value:e}".partition("e")[2])
+
+
+def duration(ns: float) -> str:
+    """`229 ms`."""
+    scale, unit = _scale(ns)
+    return f"{number(ns / scale)} {unit}"
+
+
+def measured(interval: Interval) -> str:
+    """`229 ± 2 ms`: half of the interval; `(range)` is marked by a tilde where it is no 95 % interval."""
+    scale, unit = _scale(interval.value)
+    digits = number(interval.value / scale)
+    decimals = len(digits.partition(".")[2])
+    half = f"{interval.half_width / scale:.{decimals}f}"
+    return f"{digits} {'±' if interval.confidence >= 0.95 else '~'} {half} {unit}"
+
+
+def _scale(ns: float) -> tuple[float, str]:
+    return next(((scale, unit) for scale, unit in NS_UNITS if ns >= scale), NS_UNITS[-1])
+
+
+def size(count: int) -> str:
+    """Bytes in binary units: `1.24 GiB`."""
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1000:
+            break
+        value, unit = value / 1024, larger
+    return f"{number(value)} {unit}"
+
+
+def factor(interval: Interval) -> str:
+    """`1.37`, a ratio."""
+    return f"{interval.value:.2f}" if interval.value < 100 else number(interval.value)
+
+
+def error_of(cell: Cell) -> str | None:
+    """`3.1e-07 / 7.6e-06`: the worst tensor's error and its limit."""
+    worst = cell.verification.worst if cell.verification else None
+    if worst is None:
+        return None
+    return f"{'not finite' if worst.error is None else f'{worst.error:.1e}'} / {worst.limit:.1e}"
+
+
+def loss_of(cell: Cell) -> str | None:
+    """`12.345678 | 12.345679`: the loss and the reference's."""
+    found = cell.verification
+    if found is None or found.reference_loss is None:
+        return None
+    return f"{'none' if found.loss is None else f'{found.loss:.6f}'} | {found.reference_loss:.6f}"
+
+
+def throughput(cell: Cell) -> str | None:
+    """`558 token/s`."""
+    return f"{number(cell.summary.units_per_s.value)} {plain(cell.unit)}/s" if cell.summary else None

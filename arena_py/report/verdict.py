@@ -1,0 +1,34 @@
+"""Who won, by how much, and how sure that is: one line a case."""
+
+from __future__ import annotations
+
+from arena_py.report import text
+from arena_py.results.document import Cell, Run
+from arena_py.results.summary import by_case, in_order
+
+
+def winners(run: Run) -> list[str]:
+    """A line for each case."""
+    return [_line(case, cells) for case, cells in by_case(run.cells).items()]
+
+
+def _line(case: str, cells: list[Cell]) -> str:
+    ranked = [cell for cell in in_order(cells) if cell.summary and cell.summary.rank]
+    if not ranked:
+        return text.plain(f"{case}: nothing passed")
+    first = [cell for cell in ranked if cell.summary and cell.summary.rank == 1]
+    rest = ranked[len(first) :]
+    if len(first) > 1:
+        head = f"{case}: {' and '.join(cell.label for cell in first)} tie"
+    elif rest:
+        head = f"{case}: {first[0].label} is fastest"
+    else:
+        return text.plain(f"{case}: {first[0].label} is the only one that passed")
+    if not rest:
+        return text.plain(head)
+    next_ = rest[0].summary
+    assert next_ and next_.ratio_to_best
+    ratio = next_.ratio_to_best
+    sure = "" if ratio.confidence >= 0.95 else f" at {ratio.confidence:.0%}, few samples"
+    margin = f"{text.factor(ratio)} x [{ratio.low:.2f}, {ratio.high:.2f}{sure}] ahead of {rest[0].label}"
+    return text.plain(f"{head}, {margin}")

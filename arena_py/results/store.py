@@ -1,0 +1,162 @@
+"""Runs on disk: `artifacts/results/RUN/run.json`, written whole or not at all, and `cells.jsonl` as cells finish."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+
+from arena_py import places
+from arena_py.errors import ArenaError
+from arena_py.results.document import SCHEMA, Cell, Run
+
+RUN = "run.json"
+REPORT = "run.md"
+CELLS = "cells.jsonl"
+
+
+def now() -> str:
+    """The time as the document has it: ISO 8601, UTC, to the second."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class RunFolder:
+    """The folder of one run while it is measured.
+
+    Args:
+        path: exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    @staticmethod
+    def create(suite: str, output: Path | None = None) -> RunFolder:
+        """A new folder: `artifacts/results/TIME-SUITE`, or `output` itself, whose earlier run is replaced.
+
+        Raises:
+            ArenaError: it cannot be made.
+        """
+        try:
+            if output is not None:
+                output.mkdir(parents=True, exist_ok=True)
+                (output / CELLS).unlink(missing_ok=True)
+                return RunFolder(output.absolute())
+            stem = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{Path(suite).stem}"
+            for number in range(1, 100):
+                path = places.artifacts() / "results" / (stem if number == 1 else f"{stem}-{number}")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue
+                return RunFolder(path)
+        except OSError as error:
+            raise ArenaError(
+                f"{error.filename}: cannot be made: {error.strerror}", hint="choose another folder with --output"
+            ) from error
+        raise ArenaError(f"{stem}: a hundred runs of the same second", exit_code=1)
+
+    def append(self, cells: Iterable[Cell]) -> None:
+        """Keep cells that are finished, so that an interruption loses none of them."""
+        lines = b"".join(msgspec.json.encode(cell) + b"\n" for cell in cells)
+        with _errors(self.path), (self.path / CELLS).open("ab") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, run: Run, report: str) -> None:
+        """Write `run.json` and its report `run.md`; what was appended is in them and goes."""
+        write(self.path / RUN, encode(run))
+        write(self.path / REPORT, report.encode())
+        (self.path / CELLS).unlink(missing_ok=True)
+
+
+def encode(run: Run) -> bytes:
+    """The run document as it is stored: indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n"
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file so that whoever looks sees the old content or the new, whole, even after a crash.
+
+    Raises:
+        ArenaError: it cannot be written.
+    """
+    with _errors(path):
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        scratch = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.chmod(0o644)
+            scratch.replace(path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
+
+
+def load(path: Path) -> Run:
+    """A stored run.
+
+    Args:
+        path: `run.json`, its folder, or the run's name under `artifacts/results`.
+
+    Raises:
+        ArenaError: there is none, or it is not a run document of this version.
+    """
+    found = next(
+        (place for place in (path, path / RUN, places.artifacts() / "results" / path / RUN) if place.is_file()), None
+    )
+    if found is None:
+        raise ArenaError(f"no such run: {path}", hint=f"expected a {RUN}, or a folder that holds one")
+    with _errors(found):
+        content = found.read_bytes()
+    try:
+        version = msgspec.json.decode(content, type=_Version).schema
+        if version != SCHEMA:
+            raise ArenaError(
+                f"{found}: schema {version}, this arena reads {SCHEMA}", hint="use the arena version that wrote it"
+            )
+        return msgspec.json.decode(content, type=Run)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ArenaError(f"{found}: not a run document: {error}") from error
+
+
+def load_cells(path: Path) -> list[Cell]:
+    """The finished cells of a run that was cut off before its document; an unfinished last line is left out.
+
+    Raises:
+        ArenaError: there are none, or a line is not a cell.
+    """
+    with _errors(path):
+        lines = path.read_bytes().split(b"\n")
+    try:
+        return [msgspec.json.decode(line, type=Cell) for line in lines[:-1]]
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ArenaError(f"{path}: not the cells of a run: {error}") from error
+
+
+class _Version(msgspec.Struct):
+    schema: int
+
+
+@contextlib.contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """Turns an operating system's error into one for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise ArenaError(f"{path}: {error.strerror or error}", exit_code=1) from error

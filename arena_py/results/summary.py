@@ -1,0 +1,153 @@
+"""What the turns of a case say: medians with intervals, ratios to the best, ranks.
+
+Only cells that passed the gate are compared and ranked; of the others, what was timed is summarised and shown.
+"""
+
+from __future__ import annotations
+
+import statistics as plain
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from arena_py.measure import statistics
+from arena_py.results.document import Cell, Interval, Summary, Turn
+
+NS_PER_S = 1e9
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The other numbers of a cell: medians over its launches, memory the largest."""
+
+    startup_ns: int
+    load_ns: int
+    prepare_ns: int
+    first_ns: int
+    peak_rss_bytes: int | None
+    device_bytes: int | None
+
+
+def phases(cell: Cell) -> Phases | None:
+    """The phases of a cell; `None` when nothing was launched."""
+    if not cell.launches:
+        return None
+    return Phases(
+        startup_ns=int(plain.median(launch.startup_ns for launch in cell.launches)),
+        load_ns=int(plain.median(launch.load_ns for launch in cell.launches)),
+        prepare_ns=int(plain.median(launch.prepare_ns for launch in cell.launches)),
+        first_ns=int(plain.median(launch.first_ns for launch in cell.launches)),
+        peak_rss_bytes=max((launch.peak_rss_bytes for launch in cell.launches if launch.peak_rss_bytes), default=None),
+        device_bytes=max((launch.device_bytes for launch in cell.launches if launch.device_bytes), default=None),
+    )
+
+
+def summarised(cells: Iterable[Cell], *, seed: int) -> list[Cell]:
+    """The cells of one case with their summaries, ratios and ranks.
+
+    Args:
+        cells: all of one case.
+        seed: of every bootstrap.
+    """
+    alone = [replace(cell, summary=_summary(cell, seed)) for cell in cells]
+    passed = sorted((cell for cell in alone if cell.status == "passed" and cell.summary), key=_median_ns)
+    ranked = {cell.label: cell for cell in _ranked(passed, seed)}
+    return [ranked.get(cell.label, cell) for cell in alone]
+
+
+def in_order(cells: Iterable[Cell]) -> list[Cell]:
+    """Ranked cells first, by rank and speed; then the others by name."""
+    return sorted(cells, key=lambda cell: (_rank(cell) is None, _rank(cell) or 0, _median_ns(cell), cell.label))
+
+
+def by_case(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+    """The cells of each case, in the order in which the cases appear."""
+    cases: dict[str, list[Cell]] = {}
+    for cell in cells:
+        cases.setdefault(cell.case, []).append(cell)
+    return cases
+
+
+def steady(cell: Cell) -> list[Turn]:
+    """The turns that count."""
+    return [turn for turn in cell.turns if not turn.warmup]
+
+
+def ratio(ours: Cell, theirs: Cell, *, seed: int) -> Interval:
+    """How many times longer `ours` takes than `theirs`; both have steady turns."""
+    medians = {(turn.launch, turn.round): plain.median(turn.ns) for turn in steady(theirs) if turn.round >= 0}
+    pairs = [
+        (plain.median(turn.ns), medians[turn.launch, turn.round])
+        for turn in steady(ours)
+        if (turn.launch, turn.round) in medians
+    ]
+    return statistics.ratio_interval(_samples(ours), _samples(theirs), pairs=pairs, seed=seed)
+
+
+def _ranked(passed: list[Cell], seed: int) -> list[Cell]:
+    ranked: list[Cell] = []
+    leader: Cell | None = None
+    for position, cell in enumerate(passed, start=1):
+        if leader is None or not _tie(cell, leader, seed):
+            leader, rank = cell, position
+        to_best = ratio(cell, passed[0], seed=seed) if position > 1 else Interval(1.0, 1.0, 1.0)
+        assert cell.summary
+        ranked.append(replace(cell, summary=replace(cell.summary, ratio_to_best=to_best, rank=rank)))
+    return ranked
+
+
+def _tie(ours: Cell, theirs: Cell, seed: int) -> bool:
+    assert ours.summary and theirs.summary
+    noise = max(ours.summary.launch_spread or 0.0, theirs.summary.launch_spread or 0.0)
+    return statistics.is_tie(ratio(ours, theirs, seed=seed), noise)
+
+
+def _summary(cell: Cell, seed: int) -> Summary | None:
+    turns = steady(cell)
+    if not turns:
+        return None
+    samples = [ns for turn in turns for ns in turn.ns]
+    # Each cell its own stream of random numbers, whatever else is in the run.
+    seed += zlib.crc32(f"{cell.case} {cell.label}".encode())
+    median = statistics.median_interval(_samples(cell), seed=seed)
+    launches = [
+        plain.median(ns for turn in turns if turn.launch == launch for ns in turn.ns)
+        for launch in sorted({turn.launch for turn in turns})
+    ]
+    units = cell.units_per_execution * NS_PER_S
+    first = [list(turn.first_token_ns) for turn in turns if turn.first_token_ns]
+    return Summary(
+        median_ns=median,
+        samples=len(samples),
+        outliers=statistics.outliers(samples),
+        mad_ns=statistics.median_absolute_deviation(samples),
+        launch_spread=statistics.launch_spread(launches),
+        units_per_s=replace(median, value=units / median.value, low=units / median.high, high=units / median.low),
+        first_token_ns=statistics.median_interval(first, seed=seed) if first else None,
+        per_token_ns=_per_token(cell, turns, seed),
+    )
+
+
+def _per_token(cell: Cell, turns: list[Turn], seed: int) -> Interval | None:
+    """The time of each token after the first of `decode`, whose sequences run side by side."""
+    later = (cell.steps_per_execution or 0) - 1
+    spent = [
+        [(whole - first) / later for whole, first in zip(turn.ns, turn.first_token_ns, strict=True)]
+        for turn in turns
+        if turn.first_token_ns and later > 0
+    ]
+    return statistics.median_interval(spent, seed=seed) if spent else None
+
+
+def _samples(cell: Cell) -> list[list[int]]:
+    return [turn.ns for turn in steady(cell)]
+
+
+def _rank(cell: Cell) -> int | None:
+    return cell.summary.rank if cell.summary else None
+
+
+def _median_ns(cell: Cell) -> float:
+    return cell.summary.median_ns.value if cell.summary else float("inf")
