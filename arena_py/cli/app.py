@@ -118,7 +118,13 @@ def _guarded(words: list[str]) -> int:
 def _dispatch(words: list[str]) -> int:
     import cyclopts
 
-    app = cyclopts.App(name=program(), help=SUMMARY, version=__version__, result_action="return_value")
+    app = cyclopts.App(
+        name=program(),
+        help=SUMMARY,
+        version=__version__,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
     for name, verb in VERBS.items():
         app.command(verb.function, name=name)
     try:

@@ -1,0 +1,5 @@
+"""The fixture of these tests."""
+
+from house import house_fixture
+
+__all__ = ["house_fixture"]

@@ -1,0 +1,120 @@
+"""The command line itself: help, versions, exit codes, and what an error looks like."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from arena_py import __version__
+from arena_py.cli import app
+from arena_py.errors import ArenaError
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["--help"]) == 0
+
+    out = capsys.readouterr().out
+    for name, verb in app.VERBS.items():
+        assert f"  {name}" in out
+        assert verb.summary in out
+
+
+@pytest.mark.parametrize("name", app.VERBS)
+def test_a_summary_is_the_first_line_of_the_function_s_help(name: str) -> None:
+    verb = app.VERBS[name]
+    module, _, function = verb.function.partition(":")
+
+    doc = getattr(importlib.import_module(module), function).__doc__
+
+    assert doc.splitlines()[0] == verb.summary
+
+
+@pytest.mark.parametrize("name", app.VERBS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([name, "--help"]) == 0
+
+    out = " ".join(capsys.readouterr().out.split())
+    assert app.VERBS[name].summary in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"arena {__version__}\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from arena_py.cli.app import main; main(['--help'])\n"
+        "heavy = {'cyclopts', 'rich', 'numpy', 'msgspec', 'psutil', 'scipy', 'torch'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([]) == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("biuld", "error: unknown command: biuld\nhint: did you mean build? known: "),
+        ("--frobnicate", "error: unknown option: --frobnicate\nhint: known: "),
+    ],
+)
+def test_an_unknown_word_is_a_usage_error(word: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([word]) == 2
+    assert capsys.readouterr().err.startswith(told)
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def dispatch(words: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(app, "_dispatch", dispatch)
+
+
+def test_an_error_for_the_user_has_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(monkeypatch, ArenaError("it broke", hint="mend it", exit_code=1))
+
+    assert app.main(["list"]) == 1
+    assert capsys.readouterr().err == "error: it broke\nhint: mend it\n"
+
+
+def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    raising(monkeypatch, KeyboardInterrupt())
+
+    assert app.main(["list"]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_a_bug_keeps_its_traceback_and_asks_for_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(monkeypatch, ZeroDivisionError("oops"))
+
+    assert app.main(["list"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "ZeroDivisionError: oops" in err
+    assert "please report it" in err
+
+
+def test_a_reader_that_went_away_is_no_error() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m arena_py list --format json | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.stderr == ""
