@@ -20,6 +20,7 @@ use crate::net::Net;
 use crate::optimizer::Schedule;
 use crate::program::{Compiled, Slot, Source, guard};
 use crate::store::Store;
+use crate::unet2d_condition::UNet2DCondition;
 
 /// meganeura on Vulkan.
 pub struct Meganeura;
@@ -27,8 +28,10 @@ pub struct Meganeura;
 type Parse = fn(&Map<String, Value>) -> Result<Rc<dyn Architecture>>;
 
 /// The architectures, their tasks, and how each reads its configuration.
-const ARCHITECTURES: &[(&str, &[&str], Parse)] =
-    &[("llama", &["infer", "train", "step"], |c| Ok(Rc::new(Llama::load(c)?)))];
+const ARCHITECTURES: &[(&str, &[&str], Parse)] = &[
+    ("llama", &["infer", "train", "step"], |c| Ok(Rc::new(Llama::load(c)?))),
+    ("unet2d-condition", &["infer", "train", "step"], |c| Ok(Rc::new(UNet2DCondition::load(c)?))),
+];
 
 impl Framework for Meganeura {
     fn description(&self) -> Description {
@@ -83,7 +86,7 @@ impl Model for Loaded {
             return Err(Error::unsupported(format!("task `{}` is not supported for this architecture", task.name())));
         }
         self.store.sync();
-        let mut net = Net::new(&self.architecture.parameters());
+        let mut net = Net::new(&self.architecture.parameters(), *task != Task::Infer);
         let mut slots = Vec::new();
         let mode = if *task == Task::Infer {
             let head = self.architecture.infer(&mut net, inputs)?;

@@ -7,6 +7,7 @@
 mod architecture;
 mod device;
 mod framework;
+mod image;
 mod layout;
 mod llama;
 mod net;
@@ -14,5 +15,6 @@ mod ops;
 mod optimizer;
 mod program;
 mod store;
+mod unet2d_condition;
 
 pub use framework::Meganeura;

@@ -9,15 +9,18 @@ use meganeura::{Graph, NodeId};
 pub struct Net {
     /// The framework's graph, for every operation that needs no help from here.
     pub graph: Graph,
+    /// Whether the graph will be differentiated.
+    pub training: bool,
     shapes: BTreeMap<String, Vec<usize>>,
     parameters: BTreeMap<String, NodeId>,
+    constants: BTreeMap<(u32, Vec<usize>), NodeId>,
 }
 
 impl Net {
     /// An empty graph over the parameters of one architecture.
-    pub fn new(parameters: &[Parameter]) -> Self {
+    pub fn new(parameters: &[Parameter], training: bool) -> Self {
         let shapes = parameters.iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
-        Self { graph: Graph::new(), shapes, parameters: BTreeMap::new() }
+        Self { graph: Graph::new(), training, shapes, parameters: BTreeMap::new(), constants: BTreeMap::new() }
     }
 
     /// The trainable parameters that the graph uses.
@@ -73,8 +76,25 @@ impl Net {
         self.graph.rms_norm(x, weight, eps as f32)
     }
 
-    /// A constant of one value in every element.
+    /// `(x - mean) / sqrt(var + eps) * weight + bias` over the last dimension.
+    pub fn layer_norm(&mut self, x: NodeId, name: &str, eps: f64) -> NodeId {
+        let [weight, bias] = ["weight", "bias"].map(|part| self.parameter(&format!("{name}.{part}")));
+        self.graph.layer_norm(x, weight, bias, eps as f32)
+    }
+
+    /// The first and the second half of the columns of `[rows, 2 * n]`, each `[rows, n]`.
+    pub fn halves(&mut self, x: NodeId) -> [NodeId; 2] {
+        let &[rows, columns] = self.dims(x) else { panic!("halves of {:?}", self.dims(x)) };
+        let half = (columns / 2) as u32;
+        let flat = self.graph.reshape(x, &[rows * columns]);
+        let first = self.graph.split_a(flat, rows as u32, half, half, 1);
+        let second = self.graph.split_b(flat, rows as u32, half, half, 1);
+        [first, second].map(|part| self.graph.reshape(part, &[rows, columns / 2]))
+    }
+
+    /// A constant of one value in every element; the same node for the same value and shape.
     pub fn filled(&mut self, value: f32, shape: &[usize]) -> NodeId {
-        self.graph.constant(vec![value; shape.iter().product()], shape)
+        let constant = || self.graph.constant(vec![value; shape.iter().product()], shape);
+        *self.constants.entry((value.to_bits(), shape.to_vec())).or_insert_with(constant)
     }
 }

@@ -129,3 +129,77 @@ fn cut_columns(net: &mut Net, x: NodeId, rows: usize, width: usize, padded: usiz
     let flat = reshape(net, x, &[rows * padded]);
     net.graph.split_a(flat, rows as u32, width as u32, (padded - width) as u32, 1)
 }
+
+/// Flat `x` times a number, outside of any gradient: one kernel without a tensor of constants.
+fn times(net: &mut Net, x: NodeId, factor: f64) -> NodeId {
+    let size: usize = net.dims(x).iter().product();
+    let factor = net.filled(factor as f32, &[1]);
+    net.graph.mul_per_channel(x, factor, 1, size as u32)
+}
+
+/// Flat `x` plus a number, outside of any gradient: one kernel without a tensor of constants.
+fn plus(net: &mut Net, x: NodeId, term: f64) -> NodeId {
+    let size: usize = net.dims(x).iter().product();
+    let term = net.filled(term as f32, &[1]);
+    net.graph.add_per_channel(x, term, 1, size as u32)
+}
+
+/// `x * Phi(x)` with the exact normal distribution function.
+///
+/// The framework's `gelu` is the approximation by `tanh`, differentiated as the approximation by a sigmoid, and it has
+/// no `erf`. Here `erfc(z) exp(z^2)` is Hastings' polynomial in `1 / (1 + p z)`, of error below 1.5e-7 (Abramowitz and
+/// Stegun 1964, 7.1.26), for `z = |x| / sqrt(2)`; the gradient is the exact `Phi(x) + x phi(x)` of the same values
+/// rather than that of the approximation.
+pub fn gelu(net: &mut Net, x: NodeId) -> NodeId {
+    const P: f64 = 0.327_591_1;
+    const A: [f64; 5] = [0.254_829_592, -0.284_496_736, 1.421_413_741, -1.453_152_027, 1.061_405_429];
+    let shape = net.dims(x).to_vec();
+    // The per-channel operations behind `times` and `plus` compute flat tensors only.
+    let x = reshape(net, x, &[shape.iter().product()]);
+    let fixed = net.graph.stop_gradient(x);
+    let size = net.graph.abs(fixed);
+    let denominator = times(net, size, P * std::f64::consts::FRAC_1_SQRT_2);
+    let denominator = plus(net, denominator, 1.0);
+    let t = net.graph.recip(denominator);
+    // Half of each coefficient, for half of erfc: the tail, from |x| to infinity.
+    let mut tail = times(net, t, A[4] / 2.0);
+    for a in A[..4].iter().rev() {
+        tail = plus(net, tail, a / 2.0);
+        tail = net.graph.mul(tail, t);
+    }
+    let square = net.graph.mul(fixed, fixed);
+    let exponent = times(net, square, -0.5);
+    let bell = net.graph.exp(exponent);
+    let tail = net.graph.mul(tail, bell);
+    // x Phi(x) is x less its tail on the right of zero, and -|x| times the tail on the left.
+    let lost = net.graph.mul(size, tail);
+    let lost = net.graph.neg(lost);
+    let right = net.graph.relu(fixed);
+    let value = net.graph.add(right, lost);
+    if !net.training {
+        return reshape(net, value, &shape);
+    }
+
+    // Phi(x) is the tail on the left and one less the tail on the right.
+    let zeros = times(net, fixed, 0.0);
+    let is_right = net.graph.greater(fixed, zeros);
+    let mirrored = times(net, is_right, -2.0);
+    let mirrored = plus(net, mirrored, 1.0);
+    let phi = net.graph.mul(mirrored, tail);
+    let phi = net.graph.add(is_right, phi);
+    let density = times(net, bell, 1.0 / (2.0 * std::f64::consts::PI).sqrt());
+    let density = net.graph.mul(fixed, density);
+    let slope = net.graph.add(phi, density);
+    let y = with_slope(net, x, value, slope);
+    reshape(net, y, &shape)
+}
+
+/// `value` in the forward pass and `slope` as its derivative by `x`: `value + slope * (x - x)`, where the second `x`,
+/// `value` and `slope` pass no gradient on. (`x - x` is zero, so that the sum is `value` to the last bit.)
+fn with_slope(net: &mut Net, x: NodeId, value: NodeId, slope: NodeId) -> NodeId {
+    let [value, slope, fixed] = [value, slope, x].map(|node| net.graph.stop_gradient(node));
+    let opposite = net.graph.neg(fixed);
+    let zero = net.graph.add(x, opposite);
+    let zero = net.graph.mul(slope, zero);
+    net.graph.add(value, zero)
+}
