@@ -17,9 +17,9 @@ def bootstrap() -> None:
     """Make `arena_py` importable from this file's folder alone.
 
     The folder's parent stays off `sys.path`, since it may be a `site-packages` full of another environment; so does
-    the folder itself, which Python puts first for a script and whose modules would shadow others by name.
+    the script's own folder, which Python puts first and whose modules would shadow others by name.
     """
-    if sys.path and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
+    if sys.path and PACKAGE in (folder := Path(sys.path[0]).resolve(), folder.parent):
         del sys.path[0]
     if "arena_py" in sys.modules:
         return

@@ -27,6 +27,10 @@ class TensorSpec:
         return f"{self.dtype} {list(self.shape)}"
 
 
+def _open(path: Path) -> Any:  # the package has no types
+    return safe_open(path, framework="numpy")
+
+
 class InputFile(Mapping[str, "np.ndarray[Any, Any]"]):
     """A safetensors file as a mapping that remembers which tensors were read.
 
@@ -39,8 +43,8 @@ class InputFile(Mapping[str, "np.ndarray[Any, Any]"]):
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file: Any = safe_open(path, framework="numpy")
-            self._specs = {name: self._spec(name) for name in self._file.keys()}  # noqa: SIM118 (not a dict)
+            self._file = _open(path)
+            self._specs = {name: self._spec(name) for name in self._file.keys()}  # noqa: SIM118 (not a mapping)
         except (OSError, SafetensorError) as error:
             raise RunnerError("invalid_inputs", f"inputs file {path} cannot be read: {error}") from error
         self.read: dict[str, TensorSpec] = {}

@@ -60,6 +60,17 @@ def honoured(
     return read
 
 
+def require_present(architecture: str, config: Mapping[str, Any], *keys: str) -> None:
+    """Check that every key is there.
+
+    Raises:
+        RunnerError: `unsupported`, naming the key.
+    """
+    for key in keys:
+        if key not in config:
+            raise RunnerError("unsupported", f"{architecture}: config key `{key}` is missing")
+
+
 def require_positive(architecture: str, config: Mapping[str, Any], *keys: str) -> None:
     """Check that every key that is present is a whole number of at least one.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from arena_py.contract.adapter import RunnerError
 from arena_py.models import angles, seeded
 from arena_py.models import config as public
+from arena_py.models.generation import greedy
 from arena_py.models.inputs import Ids, InputSpec, default_sizes
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ KEYS = frozenset(
         "rope_theta",
         "rope_parameters",
         "rope_scaling",
+        "pad_token_id",  # its row of the embedding gets no gradient as an input
     }
 )
 FIXED = {"attention_dropout": 0.0, "pretraining_tp": 1, "rope_interleaved": False, "is_encoder_decoder": False}
@@ -46,14 +47,11 @@ NEUTRAL = frozenset(
         "max_position_embeddings",
         "initializer_range",
         "use_cache",
-        "pad_token_id",
         "bos_token_id",
         "eos_token_id",
         "is_llama_config",
     }
 )
-EMBEDDING_LOGIT_STD = 3.0
-"""Logits of a normalised hidden state against a seeded embedding: far from uniform, far from one-hot."""
 
 
 class Llama:
@@ -124,18 +122,17 @@ class Llama:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The prompt in one pass, then a token a pass."""
         cache = DynamicCache(config=self.config)
-        ids, tokens, logits = inputs["input_ids"], [], []
-        for index in range(new_tokens):
-            last = module(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
-            ids = last.argmax(-1, keepdim=True)
-            if index == 0:
-                on_first()
-            tokens.append(ids)
-            logits.append(last)
-        return torch.cat(tokens, 1), torch.stack(logits, 1)
+
+        def next_logits(ids: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = module(
+                input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
+            ).logits[:, -1]
+            return logits
+
+        return greedy(inputs["input_ids"], new_tokens, next_logits, on_first)
 
     def distribution(self, name: str, shape: tuple[int, ...]) -> seeded.Distribution:
         """Embeddings by the logits that they make, the rest by the common rule."""
         if name in ("model.embed_tokens.weight", "lm_head.weight"):
-            return seeded.Distribution(0.0, EMBEDDING_LOGIT_STD / math.sqrt(shape[1]))
+            return seeded.embedding(shape)
         return seeded.parameter(name, shape)

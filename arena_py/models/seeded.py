@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NORM_JITTER = 0.2
 BIAS_STD = 0.1
+EMBEDDING_LOGIT_STD = 3.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ BIAS = Distribution(0.0, BIAS_STD)
 def matrix(shape: tuple[int, ...]) -> Distribution:
     """A linear layer or a convolution, output dimension first: variance 1/fan-in, which keeps that of the input."""
     return Distribution(0.0, 1.0 / math.sqrt(math.prod(shape[1:])))
+
+
+def embedding(shape: tuple[int, ...]) -> Distribution:
+    """A table of tokens [V, C]: normalised hidden states make logits with it that are neither flat nor one-hot."""
+    return Distribution(0.0, EMBEDDING_LOGIT_STD / math.sqrt(shape[1]))
 
 
 def parameter(name: str, shape: tuple[int, ...]) -> Distribution:

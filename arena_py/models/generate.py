@@ -1,0 +1,121 @@
+"""Seeded weights and inputs from the command line, run by the driver in PyTorch's environment.
+
+    generate.py weights SPEC.json OUT.safetensors
+    generate.py inputs SPEC.json OUT.safetensors
+    generate.py names SPEC.json
+
+`SPEC.json` is `{"architecture": ..., "config": {...}, "shapes": {...}, "seed": N}`; `names` prints the shape of every
+stored tensor and the number of parameters. Exit code 2 and one line `error: ...` when the specification is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from runpy import run_path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from arena_py.models.architecture import Architecture
+
+PACKAGE = Path(__file__).resolve().parents[1]
+VERBS = {"weights": 2, "inputs": 2, "names": 1}
+"""Each verb and how many paths it takes."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run and return the exit code."""
+    import msgspec  # noqa: PLC0415 (after the bootstrap)
+
+    from arena_py.contract.adapter import RunnerError  # noqa: PLC0415 (as above)
+
+    verb, *paths = arguments or [""]
+    if VERBS.get(verb) != len(paths):
+        return _fail("expected weights SPEC OUT, inputs SPEC OUT or names SPEC")
+    try:
+        spec = _read(Path(paths[0]))
+        if verb == "names":
+            sys.stdout.write(msgspec.json.encode(_names(spec)).decode() + "\n")
+        elif verb == "weights":
+            _write_weights(spec, Path(paths[1]))
+        else:
+            _write_inputs(spec, Path(paths[1]))
+    except RunnerError as error:
+        return _fail(error.message)
+    except (msgspec.MsgspecError, OSError) as error:
+        return _fail(str(error))
+    return 0
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return 2
+
+
+def _read(path: Path) -> Any:
+    import msgspec  # noqa: PLC0415 (after the bootstrap)
+
+    class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        architecture: str
+        config: dict[str, Any]
+        shapes: dict[str, int] = {}
+        seed: int = 0
+
+    return msgspec.json.decode(path.read_bytes(), type=Spec)
+
+
+def _module(spec: Any) -> tuple[Architecture, torch.nn.Module]:
+    """The architecture, and its module without memory."""
+    import torch  # noqa: PLC0415 (seconds)
+
+    from arena_py.models import define  # noqa: PLC0415 (after the bootstrap)
+
+    architecture = define(spec.architecture, spec.config)
+    with torch.device("meta"):
+        return architecture, architecture.build()
+
+
+def _shapes(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    from arena_py.models.checkpoint import stored_tensors  # noqa: PLC0415 (after the bootstrap)
+
+    return {name: tuple(tensor.shape) for name, tensor in stored_tensors(module)}
+
+
+def _names(spec: Any) -> dict[str, Any]:
+    architecture, module = _module(spec)
+    return {
+        "tensors": _shapes(module),
+        "frozen": sorted(architecture.frozen),
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+    }
+
+
+def _write_weights(spec: Any, path: Path) -> None:
+    from arena_py.contract.writer import write_tensors  # noqa: PLC0415 (after the bootstrap)
+    from arena_py.models import seeded  # noqa: PLC0415 (as above)
+
+    architecture, module = _module(spec)
+    write_tensors(
+        path,
+        [
+            (name, partial(seeded.weights, spec.seed, name, shape, architecture.distribution(name, shape)))
+            for name, shape in _shapes(module).items()
+        ],
+    )
+
+
+def _write_inputs(spec: Any, path: Path) -> None:
+    from arena_py.contract.writer import write_tensors  # noqa: PLC0415 (after the bootstrap)
+    from arena_py.models import define, seeded  # noqa: PLC0415 (as above)
+
+    architecture = define(spec.architecture, spec.config)
+    sizes = architecture.sizes(spec.shapes)
+    write_tensors(path, [(each.name, partial(seeded.inputs, spec.seed, each, sizes)) for each in architecture.inputs])
+
+
+if __name__ == "__main__":
+    run_path(str(PACKAGE / "worker.py"))["bootstrap"]()
+    sys.exit(main(sys.argv[1:]))
