@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod llama;
+pub mod resnet;
 pub mod unet2d_condition;
 pub mod whisper;
 
