@@ -4,6 +4,7 @@
 pub mod config;
 pub mod llama;
 pub mod resnet;
+pub mod smolvla_expert;
 pub mod unet2d_condition;
 pub mod whisper;
 
