@@ -16,6 +16,7 @@ from typing import IO
 
 TICK_S = 0.5
 TERM_GRACE_S = 2.0
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 TAIL_LINES = 20
 TAIL_BYTES = 1 << 16
 
@@ -113,15 +114,16 @@ def _spawned(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the whole group: asked first, since cargo and uv put their files in order, then killed."""
+    """End the whole group: asked first, since cargo and uv put their files in order, then killed.
+
+    A tool that ended well is left alone, with whatever it started to stay (a compiler cache's server).
+    """
     if process.poll() is None:
         _signal(process, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(TERM_GRACE_S)
-    if sys.platform != "win32":
-        _signal(process, signal.SIGKILL)
-    elif process.poll() is None:
-        process.kill()
+    if process.poll() != 0:
+        _signal(process, KILL)
     process.wait()
     for stream in (process.stdin, process.stdout):
         if stream:
@@ -131,8 +133,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
+        # Windows knows neither groups nor SIGKILL: this ends the tool itself, at once.
         if sys.platform == "win32":
-            process.terminate()
+            process.kill()
         else:
             os.killpg(process.pid, number)
 
