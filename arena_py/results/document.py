@@ -228,8 +228,3 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     cases: list[Prepared]
     cells: list[Cell]
     warnings: list[str] = []
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of `run.json`, for `docs/schema/run.schema.json`."""
-    return msgspec.json.schema(Run)

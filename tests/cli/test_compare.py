@@ -1,0 +1,201 @@
+"""`compare`, with runners that pretend: what is printed, kept, and the exit code."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from pretend import pretend
+
+from arena_py.cli.app import main
+from arena_py.results import store
+
+QUICK = ["compare", "--suite", "quick", "--model", "llama-tiny", "--launches", "1", "--rounds", "2"]
+PRETEND = Path(__file__).with_name("pretend.py")
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    def make(expected=1.0, **behaviours):
+        named = {label.replace("_", ":"): behaviour for label, behaviour in behaviours.items()}
+        pretend(tmp_path / "case", named, monkeypatch.setattr, expected=expected)
+
+    return make
+
+
+def compare(tmp_path, *arguments, task="infer"):
+    code = main([*QUICK, "--task", task, "--output", str(tmp_path / "out"), *arguments])
+    return code, {cell.label: cell for cell in store.load(tmp_path / "out").cells}
+
+
+def test_what_passes_is_ranked_and_kept(world, tmp_path, capsys):
+    world(candle_cpu="good", burn_flex="good")
+    code, cells = compare(tmp_path, "--framework", "candle", "--framework", "burn:flex")
+    assert code == 0
+    assert {cell.status for cell in cells.values()} == {"passed"}
+    assert all(cell.summary.rank for cell in cells.values())
+    assert all(cell.verification.passed for cell in cells.values())
+    assert all(launch.peak_rss_bytes == 1 << 20 for cell in cells.values() for launch in cell.launches)
+    out = capsys.readouterr()
+    assert "candle:cpu" in out.out
+    assert "launch 1 of 1: loading the weights" in out.err
+    assert "burn:flex" in (tmp_path / "out" / "run.md").read_text()
+
+
+def test_wrong_numbers_end_with_one_and_are_not_ranked(world, tmp_path):
+    world(expected=2.0, candle_cpu="good")
+    code, cells = compare(tmp_path, "--framework", "candle")
+    assert code == 1
+    cell = cells["candle:cpu"]
+    assert cell.status == "wrong"
+    assert "logits: error 5.00e-01 is over the limit" in cell.reason
+    assert cell.summary.rank is None
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "words"),
+    [
+        ("crash@run", "crashed", "SIGSEGV"),
+        ("garbage@load", "crashed", "protocol: load: not an answer"),
+        ("!cargo is not installed", "not_built", "cargo is not installed"),
+    ],
+)
+def test_what_breaks_ends_with_one_and_leaves_the_others_alone(world, tmp_path, behaviour, status, words):
+    world(candle_cpu=behaviour, burn_flex="good")
+    code, cells = compare(tmp_path, "--framework", "candle", "--framework", "burn")
+    assert code == 1
+    assert cells["candle:cpu"].status == status
+    assert words in cells["candle:cpu"].reason
+    assert cells["burn:flex"].status == "passed"
+
+
+def test_the_log_of_a_crash_is_kept_and_quoted(world, tmp_path, capsys):
+    world(candle_cpu="crash@load")
+    _, cells = compare(tmp_path, "--framework", "candle")
+    assert cells["candle:cpu"].log_tail == ["the roof is on fire"]
+    assert "the roof is on fire" in capsys.readouterr().out
+
+
+def test_without_a_reference_nothing_is_measured_and_all_say_why(world, tmp_path):
+    world(candle_cpu="good", pytorch_eager="good")
+    code, cells = compare(tmp_path, "--framework", "candle", task="train")
+    assert code == 1
+    assert cells["candle:cpu"].status == "crashed"
+    assert cells["candle:cpu"].reason == "the case could not be prepared: the reference run failed: out of memory"
+    assert cells["candle:cpu"].launches == []
+
+
+def test_weights_of_the_users_that_do_not_fit_are_a_usage_error(world, tmp_path, capsys):
+    world(candle_cpu="good")
+    code = main([*QUICK, "--task", "infer", "--framework", "candle", "--weights", "bad.safetensors"])
+    assert code == 2
+    assert capsys.readouterr().err.endswith(
+        "error: bad.safetensors: tensor 'norm' is missing\nhint: name every parameter\n"
+    )
+
+
+def test_no_build_takes_what_is_there(world, tmp_path):
+    world(candle_cpu="good")
+    code, cells = compare(tmp_path, "--framework", "candle", "--framework", "burn", "--no-build")
+    assert code == 1
+    assert (cells["candle:cpu"].status, cells["burn:flex"].status) == ("passed", "not_built")
+    assert "was never built" in cells["burn:flex"].reason
+
+
+@pytest.mark.parametrize("format_", ["table", "md", "csv", "json"])
+def test_standard_output_is_the_result_alone(world, tmp_path, capsys, format_):
+    world(candle_cpu="good")
+    compare(tmp_path, "--framework", "candle", "--format", format_)
+    out = capsys.readouterr().out
+    if format_ == "json":
+        assert out == (tmp_path / "out" / "run.json").read_text()
+        assert json.loads(out)["suite"] == "quick"
+    elif format_ == "csv":
+        (row,) = csv.DictReader(io.StringIO(out))
+        assert row["status"] == "passed"
+    elif format_ == "md":
+        assert out == (tmp_path / "out" / "run.md").read_text()
+    else:
+        assert "is the only one that passed" in out
+
+
+def test_the_document_says_what_was_asked_for(world, tmp_path):
+    world(candle_cpu="good")
+    compare(tmp_path, "--framework", "candle", "--seed", "7", "--budget", "0.5", "--threads", "1")
+    run = store.load(tmp_path / "out")
+    assert (run.seed, run.threads, run.settings.rounds) == (7, 1, 2)
+    assert (run.settings.sampling.budget_s, run.settings.sampling.launches) == (0.5, 1)
+    assert run.finished is not None
+    (case,) = run.cases
+    assert case.reference_sha256 == "d" * 64
+    (cell,) = run.cells
+    assert [turn.round for turn in cell.turns if not turn.warmup] == [0, 1]
+    assert cell.description.runner == "fake"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "quik"], "unknown suite: quik"),
+        (["--model", "lama-tiny"], "unknown model: lama-tiny"),
+        (["--framework", "candel"], "unknown framework: candel"),
+        (["--framework", "candle:gpu"], "unknown variant of candle: gpu"),
+        (["--task", "inferr"], "unknown task: inferr"),
+        (["--model", "resnet-tiny", "--task", "decode"], "model resnet-tiny has no case of decode"),
+        (["--launches", "0"], "--launches 0 is less than 1"),
+        (["--rounds", "-1"], "--rounds -1 is less than 1"),
+        (["--budget", "nan"], "--budget nan is not a number of seconds above 0"),
+        (["--threads", "0"], "--threads 0 is less than 1"),
+        (["--seed", "-3"], "--seed -3 is negative"),
+        (["--suite", "standard", "--weights", "some.safetensors"], "--weights some.safetensors fits one model"),
+        (["--launches", "many"], "invalid value"),
+        (["--format", "xml"], "invalid value"),
+        (["--no-such-option"], "unknown option"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_done(world, capsys, arguments, message):
+    world()
+    assert main(["compare", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_the_closest_name_is_proposed(world, capsys):
+    world()
+    main(["compare", "--task", "inferr"])
+    assert "did you mean infer?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_keeps_results_and_kills_runners(tmp_path, number, code):
+    command = [sys.executable, str(PRETEND), str(tmp_path / "case"), "candle:cpu=good", "burn:flex=hang@bind", "--"]
+    command += [*QUICK, "--framework", "candle", "--framework", "burn", "--task", "infer", "--task", "latency"]
+    driver = subprocess.Popen(
+        [*command, "--output", str(tmp_path / "out")], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    for line in driver.stderr:
+        if "burn:flex: launch 1 of 1: verifying" in line:
+            break
+    time.sleep(0.3)
+    children = psutil.Process(driver.pid).children(recursive=True)
+    assert children
+    driver.send_signal(number)
+    rest = driver.communicate(timeout=60)[1]
+    assert driver.returncode == code
+    assert "Traceback" not in rest
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    run = store.load(tmp_path / "out")
+    assert run.finished is None
+    assert "the run was interrupted before its end" in run.warnings
+    assert len(run.cells) == 4
+    assert [cell.status for cell in run.cells if cell.label == "burn:flex"] == ["unavailable"] * 2
+    (sampled,) = [cell for cell in run.cells if cell.label == "burn:flex" and cell.task == "infer"]
+    assert sampled.turns
+    assert sampled.reason == "interrupted before its numbers were verified"
