@@ -69,6 +69,7 @@ def compare(
     from arena_py.measure.plan import Selection, make_plan
     from arena_py.report import live
     from arena_py.results.store import RunFolder
+    from arena_py.verify.canon import Canon
 
     selection = Selection(
         suite=suite,
@@ -86,7 +87,8 @@ def compare(
     meanwhile = console(stderr=True)
     runners = _runners(plan, meanwhile, build=build)
     with live.shown(meanwhile) as progress:
-        files = {case.name: prepare(case, plan, runners, progress) for case in plan.cases}
+        with Canon(plan.threads) as canon:
+            files = {case.name: prepare(case, canon, plan, runners, progress) for case in plan.cases}
         folder = RunFolder.create(suite, output)
         run = _measure(plan, runners, files, folder, progress)
     _print(run, format)

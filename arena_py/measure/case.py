@@ -23,13 +23,16 @@ from arena_py.measure.progress import Progress
 from arena_py.measure.sampling import Schedule, Seat
 from arena_py.results.document import Cell, Prepared, Status, Verification
 from arena_py.verify import cases, gate
+from arena_py.verify.canon import Canon
 from arena_py.verify.cases import CaseFiles
 
 Runners: TypeAlias = Mapping[str, Built | NotBuilt]
 """What was built, by label."""
 
 
-def prepare(case: Case, plan: Plan, runners: Runners, progress: Progress) -> CaseFiles | ArenaError | None:
+def prepare(
+    case: Case, canon: Canon, plan: Plan, runners: Runners, progress: Progress
+) -> CaseFiles | ArenaError | None:
     """The files of a case, why there are none, or `None` when nothing could use them.
 
     Raises:
@@ -40,8 +43,8 @@ def prepare(case: Case, plan: Plan, runners: Runners, progress: Progress) -> Cas
     try:
         return cases.prepare(
             case,
+            canon,
             weights=plan.weights,
-            threads=plan.threads,
             progress=lambda what: progress.phase(case.name, what),
         )
     except ArenaError as error:

@@ -1,11 +1,12 @@
 """Seeded weights and inputs from the command line, run by the driver in PyTorch's environment.
 
     generate.py weights SPEC.json OUT.safetensors
-    generate.py inputs SPEC.json OUT.safetensors
+    generate.py inputs SPEC.json OUT.safetensors...
     generate.py names SPEC.json
 
 `SPEC.json` is `{"architecture": ..., "config": {...}, "shapes": {...}, "seed": N}`; `names` prints the shape of every
-stored tensor and the number of parameters. Exit code 2 and one line `error: ...` when the specification is wrong.
+stored tensor and the number of parameters. `inputs` takes several files: the second is drawn from the next seed, and so
+on, since starting torch takes longer than drawing. Exit 2 and one line `error: ...` when the specification is wrong.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from arena_py.models.architecture import Architecture
 
 PACKAGE = Path(__file__).resolve().parents[1]
-VERBS = {"weights": 2, "inputs": 2, "names": 1}
+VERBS = {"weights": range(2, 3), "inputs": range(2, 100), "names": range(1, 2)}
 """Each verb and how many paths it takes."""
 
 
@@ -33,8 +34,8 @@ def main(arguments: list[str]) -> int:
     from arena_py.contract.adapter import RunnerError  # noqa: PLC0415 (as above)
 
     verb, *paths = arguments or [""]
-    if VERBS.get(verb) != len(paths):
-        return _fail("expected weights SPEC OUT, inputs SPEC OUT or names SPEC")
+    if len(paths) not in VERBS.get(verb, ()):
+        return _fail("expected weights SPEC OUT, inputs SPEC OUT... or names SPEC")
     try:
         spec = _read(Path(paths[0]))
         if verb == "names":
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
         elif verb == "weights":
             _write_weights(spec, Path(paths[1]))
         else:
-            _write_inputs(spec, Path(paths[1]))
+            _write_inputs(spec, [Path(path) for path in paths[1:]])
     except RunnerError as error:
         return _fail(error.message)
     except (msgspec.MsgspecError, OSError) as error:
@@ -107,13 +108,14 @@ def _write_weights(spec: Any, path: Path) -> None:
     )
 
 
-def _write_inputs(spec: Any, path: Path) -> None:
+def _write_inputs(spec: Any, paths: list[Path]) -> None:
     from arena_py.contract.writer import write_tensors  # noqa: PLC0415 (after the bootstrap)
     from arena_py.models import define, seeded  # noqa: PLC0415 (as above)
 
     architecture = define(spec.architecture, spec.config)
     sizes = architecture.sizes(spec.shapes)
-    write_tensors(path, [(each.name, partial(seeded.inputs, spec.seed, each, sizes)) for each in architecture.inputs])
+    for seed, path in enumerate(paths, start=spec.seed):
+        write_tensors(path, [(each.name, partial(seeded.inputs, seed, each, sizes)) for each in architecture.inputs])
 
 
 if __name__ == "__main__":

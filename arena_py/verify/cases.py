@@ -14,19 +14,17 @@ from pathlib import Path
 import msgspec
 
 from arena_py import places
-from arena_py.build import python_of
 from arena_py.contract.messages import ModelSpec, Precision
-from arena_py.contract.session import RunnerFailed, RunnerRefused, Session
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case
 from arena_py.verify import generate
+from arena_py.verify.canon import Canon
 from arena_py.verify.exercise import Exercise
 from arena_py.verify.files import sha256, whole_folder
 from arena_py.verify.norms import compare
 from arena_py.verify.weights import resolve
 
 RECORD = "case.json"
-REFERENCE_TIMEOUT_S = 3600.0
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,14 +60,14 @@ class CaseFiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare(
-    case: Case, *, weights: str | None = None, threads: int = 1, progress: Callable[[str], None] = lambda _: None
+    case: Case, canon: Canon, *, weights: str | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> CaseFiles:
     """The files of a case, made where they are not there.
 
     Args:
         case: what to prepare.
+        canon: computes the reference.
         weights: overrides the manifest's source of weights.
-        threads: for the reference.
         progress: told what is being done, before anything that takes long.
 
     Raises:
@@ -83,7 +81,7 @@ def prepare(
     recorded = _read(folder)
     if recorded is None:
         with whole_folder(folder) as scratch:
-            recorded = _make(case, weights_file, scratch, threads, progress)
+            recorded = _make(case, weights_file, scratch, canon, progress)
     return CaseFiles(
         case=case,
         weights=weights_file,
@@ -126,7 +124,7 @@ def _read(folder: Path) -> Recorded | None:
     return recorded if whole else None
 
 
-def _make(case: Case, weights: Path, folder: Path, threads: int, progress: Callable[[str], None]) -> Recorded:
+def _make(case: Case, weights: Path, folder: Path, canon: Canon, progress: Callable[[str], None]) -> Recorded:
     inputs, bound, expected = (folder / f"{name}.safetensors" for name in ("inputs", "bound", "expected"))
     seed = case.model.file.seed
     for path, offset in ((inputs, 1), (bound, 2)):
@@ -136,11 +134,11 @@ def _make(case: Case, weights: Path, folder: Path, threads: int, progress: Calla
         generate.inputs(spec, path)
     exercise = _exercise(case, weights, inputs, bound)
     progress(f"float64 reference of {case.name}")
-    _run("reference", exercise.on("cpu", "f64"), expected, threads)
+    canon.run("reference", exercise.on("cpu", "f64"), expected)
     progress(f"float32 noise of {case.name}")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         rounded = Path(scratch) / "rounded.safetensors"
-        _run("pytorch", exercise, rounded, threads)
+        canon.run("pytorch", exercise, rounded)
         comparison = compare(rounded, expected)
     if comparison.problems:
         raise ArenaError(f"{case.name}: the reference and PyTorch disagree: {comparison.problems[0]}", exit_code=1)
@@ -163,24 +161,3 @@ def _exercise(case: Case, weights: Path, inputs: Path, bound: Path) -> Exercise:
         inputs=inputs,
         bound_inputs=bound,
     )
-
-
-def _run(runner: str, exercise: Exercise, output: Path, threads: int) -> None:
-    command = [str(python_of("pytorch")), str(places.PACKAGE / "worker.py"), runner]
-    timeouts_s = dict.fromkeys(("ready", "load", "prepare", "run", "outputs"), REFERENCE_TIMEOUT_S)
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            with Session(command, scratch=Path(scratch), threads=threads, timeouts_s=timeouts_s) as session:
-                exercise.whole(session, output)
-        except RunnerRefused as error:
-            if error.code in ("invalid_weights", "unsupported", "invalid_inputs"):
-                raise ArenaError(f"{exercise.weights}: {error.message}", hint=_hint(error.code)) from error
-            raise ArenaError(f"the {runner} run failed: {error.reason}", exit_code=1) from error
-        except RunnerFailed as error:
-            raise ArenaError(f"the {runner} run failed: {error.reason}", exit_code=1) from error
-
-
-def _hint(code: str) -> str:
-    if code == "invalid_weights":
-        return "the weights must hold every parameter of the model's configuration, by the public checkpoint's names"
-    return "check the model's manifest: `config` holds the public configuration's own keys"

@@ -45,17 +45,17 @@ def weights(spec: Spec, output: Path) -> None:
     _run("weights", spec, output)
 
 
-def inputs(spec: Spec, output: Path) -> None:
-    """Write seeded inputs, those of `train` included."""
-    _run("inputs", spec, output)
+def inputs(spec: Spec, *outputs: Path) -> None:
+    """Write seeded inputs, those of `train` included; each file from the next seed."""
+    _run("inputs", spec, *outputs)
 
 
-def _run(what: str, spec: Spec, output: Path) -> None:
+def _run(what: str, spec: Spec, *outputs: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         request = Path(scratch) / "spec.json"
         request.write_bytes(msgspec.json.encode(spec))
         done = subprocess.run(
-            [str(python_of("pytorch")), str(SCRIPT), what, str(request), str(output)],
+            [str(python_of("pytorch")), str(SCRIPT), what, str(request), *map(str, outputs)],
             capture_output=True,
             text=True,
             check=False,
