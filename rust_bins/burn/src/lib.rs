@@ -7,12 +7,16 @@ mod ops;
 mod optimizer;
 mod parameters;
 mod program;
+mod resnet;
+mod smolvla_expert;
 mod unet2d_condition;
 mod whisper;
 
 use std::rc::Rc;
 
 use arena_runner::architecture::llama::LlamaConfig;
+use arena_runner::architecture::resnet::ResNetConfig;
+use arena_runner::architecture::smolvla_expert::SmolVlaExpertConfig;
 use arena_runner::architecture::unet2d_condition::UNet2DConditionConfig;
 use arena_runner::architecture::whisper::WhisperConfig;
 use arena_runner::{Description, Error, Framework, FrameworkVersion, LoadSpec, Model, Result, Weights, build_info};
@@ -22,6 +26,8 @@ use burn::tensor::Device;
 use crate::llama::Llama;
 use crate::parameters::{Store, Table};
 use crate::program::{Architecture, Loaded};
+use crate::resnet::ResNet;
+use crate::smolvla_expert::SmolVlaExpert;
 use crate::unet2d_condition::UNet2DCondition;
 use crate::whisper::Whisper;
 
@@ -31,6 +37,7 @@ pub struct Burn;
 /// The version that `Cargo.toml` pins.
 const VERSION: &str = "0.22.1";
 
+const PLAIN: &[&str] = &["infer", "train", "step"];
 const GENERATIVE: &[&str] = &["infer", "decode", "train", "step"];
 
 impl Framework for Burn {
@@ -42,7 +49,9 @@ impl Framework for Burn {
             backends: backend::all(),
             architectures: [
                 ("llama".to_owned(), tasks(GENERATIVE)),
-                ("unet2d-condition".to_owned(), tasks(&["infer", "train", "step"])),
+                ("resnet".to_owned(), tasks(PLAIN)),
+                ("smolvla-expert".to_owned(), tasks(PLAIN)),
+                ("unet2d-condition".to_owned(), tasks(PLAIN)),
                 ("whisper".to_owned(), tasks(GENERATIVE)),
             ]
             .into(),
@@ -55,6 +64,10 @@ impl Framework for Burn {
         let device = backend::device(spec)?;
         match spec.architecture.as_str() {
             "llama" => load::<Llama>(LlamaConfig::parse(&spec.config)?, llama::table, weights, device),
+            "resnet" => load::<ResNet>(ResNetConfig::parse(&spec.config)?, resnet::table, weights, device),
+            "smolvla-expert" => {
+                load::<SmolVlaExpert>(SmolVlaExpertConfig::parse(&spec.config)?, smolvla_expert::table, weights, device)
+            }
             "unet2d-condition" => load::<UNet2DCondition>(
                 UNet2DConditionConfig::parse(&spec.config)?,
                 unet2d_condition::table,
