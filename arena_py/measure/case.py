@@ -69,7 +69,8 @@ class CaseMeasurement:
         self._runners = runners
         self._files = files
         self._entrants = {
-            candidate.label: Entrant(candidate.label, plan.sampling, plan.rounds) for candidate in plan.candidates
+            candidate.label: Entrant(f"{case.name} {candidate.label}", plan.sampling, plan.rounds)
+            for candidate in plan.candidates
         }
         for candidate in plan.candidates:
             self._admit(candidate)

@@ -40,6 +40,7 @@ class Entrant:
     """A cell in the making."""
 
     label: str
+    """The cell's name to whoever watches."""
     sampling: Sampling
     rounds: int | None = None
     """At most so many in a launch."""

@@ -63,7 +63,7 @@ def _case(case: str, cells: list[Cell], console: Console) -> list[str]:
 def fitting(columns: list[Column], widths: list[int], width: int) -> list[int]:
     """The positions of the columns that fit, the least important dropped first."""
     kept = list(range(len(columns)))
-    while len(kept) > 1 and sum(widths[index] + GAP for index in kept) > width:
+    while len(kept) > 1 and sum(widths[index] + GAP for index in kept) - GAP > width:
         kept.remove(min(kept, key=lambda index: columns[index].keep))
     return kept
 

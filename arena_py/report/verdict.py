@@ -23,7 +23,7 @@ def _line(case: str, cells: list[Cell]) -> str:
     elif rest:
         head = f"{case}: {first[0].label} is fastest"
     else:
-        return text.plain(f"{case}: {first[0].label} is the only one that passed")
+        return text.plain(f"{case}: {first[0].label} {'passed' if len(cells) == 1 else 'is the only one that passed'}")
     if not rest:
         return text.plain(head)
     next_ = rest[0].summary

@@ -53,7 +53,7 @@ def pretend(folder: Path, behaviours: dict[str, str], replace=setattr, *, expect
     def locate(framework, variant):
         return outcomes.get(f"{framework.name}:{variant.name}", NotBuilt("was never built"))
 
-    def prepare(case: Case, *, weights=None, threads=1, progress=lambda _: None) -> CaseFiles:
+    def prepare(case: Case, _canon, *, weights=None, progress=lambda _: None) -> CaseFiles:
         if weights == "bad.safetensors":
             raise ArenaError("bad.safetensors: tensor 'norm' is missing", hint="name every parameter")
         if case.task == "train":

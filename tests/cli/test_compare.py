@@ -122,7 +122,7 @@ def test_standard_output_is_the_result_alone(world, tmp_path, capsys, format_):
     elif format_ == "md":
         assert out == (tmp_path / "out" / "run.md").read_text()
     else:
-        assert "is the only one that passed" in out
+        assert "llama-tiny/infer/b2s12: candle:cpu passed" in out
 
 
 def test_the_document_says_what_was_asked_for(world, tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena_py.measure import statistics
@@ -66,6 +66,7 @@ def test_no_samples_is_an_error():
         statistics.median_interval([], seed=0)
 
 
+@settings(deadline=None)
 @given(SAMPLES)
 def test_interval_holds_the_median_and_stays_inside_the_samples(samples):
     found = statistics.median_interval(turns_of(samples), seed=0)
