@@ -1,0 +1,7 @@
+//! `arena-luminal`: the contract's runner for luminal.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    arena_runner::main(&arena_luminal::Luminal)
+}

@@ -1,0 +1,130 @@
+//! `whisper`: an encoder of mel spectrograms and a decoder of text that attends to it (transformers
+//! `WhisperForConditionalGeneration`).
+
+use arena_runner::architecture::Parameter;
+use arena_runner::architecture::whisper::WhisperConfig;
+use arena_runner::{Inputs, Result};
+use serde_json::{Map, Value};
+
+use crate::model::Architecture;
+use crate::nn;
+use crate::scope::{Feed, Scope};
+use crate::tensor::Tensor;
+
+/// The model: its configuration; the parameters are the scope's.
+pub struct Whisper {
+    config: WhisperConfig,
+}
+
+impl Whisper {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// `unsupported`, naming a key.
+    pub fn load(config: &Map<String, Value>) -> Result<Self> {
+        Ok(Self { config: WhisperConfig::parse(config)? })
+    }
+
+    /// The spectrogram `[B, bins, F]` as `[B, F / 2, d]`.
+    fn encode(&self, scope: &mut Scope) -> Tensor {
+        let c = &self.config;
+        let features = scope.input("input_features");
+        let image = features.reshape(&[features.dim(0), features.dim(1), 1, features.dim(2)]);
+        let x = Self::conv1d(scope, "model.encoder.conv1", image, 1);
+        let x = Self::conv1d(scope, "model.encoder.conv2", x, 2);
+        let (batch, positions) = (x.dim(0), x.dim(3));
+        let x = x.reshape(&[batch, c.d_model, positions]).transpose();
+        let mut x = x + scope.parameter("model.encoder.embed_positions.weight");
+        for i in 0..c.encoder_layers {
+            let layer = format!("model.encoder.layers.{i}");
+            let normed = norm(scope, &format!("{layer}.self_attn_layer_norm"), x);
+            x = x + attention(scope, &format!("{layer}.self_attn"), c.encoder_attention_heads, normed, normed, None);
+            x = x + feed_forward(scope, &layer, x);
+        }
+        norm(scope, "model.encoder.layer_norm", x)
+    }
+
+    /// `gelu` of a convolution of kernel 3 over the frames of `[B, C, 1, F]`.
+    fn conv1d(scope: &mut Scope, name: &str, x: Tensor, stride: usize) -> Tensor {
+        let weight = scope.parameter(&format!("{name}.weight"));
+        let bias = scope.parameter(&format!("{name}.bias"));
+        let (out, inner, kernel) = (weight.dim(0), weight.dim(1), weight.dim(2));
+        let y = nn::conv2d(weight.reshape(&[out, inner, 1, kernel]), x, [1, stride], [0, kernel / 2]);
+        (y + bias.reshape(&[out, 1, 1])).gelu()
+    }
+
+    /// Hidden states `[B, T, d]` of the decoder.
+    fn decode(&self, scope: &mut Scope, encoded: Tensor) -> Tensor {
+        let c = &self.config;
+        let table = scope.parameter("model.decoder.embed_tokens.weight");
+        let tokens = scope.gather(table, "decoder_input_ids");
+        let seq = tokens.dim(1);
+        let mask = nn::causal_mask(scope, seq, seq);
+        let mut x = tokens + scope.parameter("model.decoder.embed_positions.weight").slice(0, 0..seq);
+        let heads = c.decoder_attention_heads;
+        for i in 0..c.decoder_layers {
+            let layer = format!("model.decoder.layers.{i}");
+            let normed = norm(scope, &format!("{layer}.self_attn_layer_norm"), x);
+            x = x + attention(scope, &format!("{layer}.self_attn"), heads, normed, normed, Some(mask));
+            let normed = norm(scope, &format!("{layer}.encoder_attn_layer_norm"), x);
+            x = x + attention(scope, &format!("{layer}.encoder_attn"), heads, normed, encoded, None);
+            x = x + feed_forward(scope, &layer, x);
+        }
+        norm(scope, "model.decoder.layer_norm", x)
+    }
+}
+
+fn norm(scope: &mut Scope, name: &str, x: Tensor) -> Tensor {
+    nn::layer_norm(scope, name, x, WhisperConfig::LAYER_NORM_EPS)
+}
+
+/// Attention of `x` to `source`; keys have no bias.
+fn attention(scope: &mut Scope, name: &str, heads: usize, x: Tensor, source: Tensor, mask: Option<Tensor>) -> Tensor {
+    let mut project = |projection: &str, x: Tensor| {
+        let y = nn::linear(scope, &format!("{name}.{projection}"), x, projection != "k_proj");
+        y.reshape(&[y.dim(0), y.dim(1), heads, y.dim(2) / heads])
+    };
+    let (q, k, v) = (project("q_proj", x), project("k_proj", source), project("v_proj", source));
+    nn::linear(scope, &format!("{name}.out_proj"), nn::attention(q, k, v, mask), true)
+}
+
+fn feed_forward(scope: &mut Scope, layer: &str, x: Tensor) -> Tensor {
+    let normed = norm(scope, &format!("{layer}.final_layer_norm"), x);
+    let hidden = nn::linear(scope, &format!("{layer}.fc1"), normed, true).gelu();
+    nn::linear(scope, &format!("{layer}.fc2"), hidden, true)
+}
+
+impl Architecture for Whisper {
+    fn parameters(&self) -> Vec<Parameter> {
+        self.config.parameters()
+    }
+
+    fn feeds(&self, inputs: &Inputs, labels: bool) -> Result<Vec<Feed>> {
+        let c = &self.config;
+        let checked = c.inputs(inputs, labels)?;
+        let features = [checked.batch, c.num_mel_bins, c.frames()];
+        let mut feeds = vec![
+            Feed::real("input_features", &features, checked.input_features),
+            Feed::ids("decoder_input_ids", &[checked.batch, checked.seq], checked.decoder_input_ids),
+        ];
+        feeds.extend(checked.labels.map(|labels| Feed::classes("labels", labels.iter().copied())));
+        Ok(feeds)
+    }
+
+    fn output(&self) -> &'static str {
+        "logits"
+    }
+
+    fn forward(&self, scope: &mut Scope) -> Tensor {
+        let encoded = self.encode(scope);
+        let hidden = self.decode(scope, encoded);
+        let head = if self.config.tie_word_embeddings { "model.decoder.embed_tokens" } else { "proj_out" };
+        nn::linear(scope, head, hidden, false)
+    }
+
+    fn loss(&self, scope: &mut Scope) -> Tensor {
+        let logits = self.forward(scope);
+        let rows = logits.dim(0) * logits.dim(1);
+        nn::cross_entropy(scope, logits.reshape(&[rows, logits.dim(2)]), "labels")
+    }
+}
