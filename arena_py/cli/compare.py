@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arena_py.results.store import RunFolder
     from arena_py.verify.cases import CaseFiles
 
+Several: TypeAlias = Annotated["list[str] | None", Parameter(negative="", consume_multiple=True)]
 BROKEN = ("wrong", "crashed", "timed_out", "not_built")
 """Statuses that make a run end with 1; `unsupported` and `unavailable` are declared."""
 
@@ -30,9 +31,9 @@ BROKEN = ("wrong", "crashed", "timed_out", "not_built")
 def compare(
     *,
     suite: str = "default",
-    model: list[str] | None = None,
-    framework: list[str] | None = None,
-    task: list[str] | None = None,
+    model: Several = None,
+    framework: Several = None,
+    task: Several = None,
     launches: int | None = None,
     rounds: int | None = None,
     budget: float | None = None,
@@ -51,9 +52,9 @@ def compare(
 
     Args:
         suite: What is measured and how: a name or the path of a manifest.
-        model: Only this model, in the suite or not; may be repeated.
-        framework: Only this FRAMEWORK or FRAMEWORK:VARIANT; may be repeated.
-        task: Only this task, in the suite or not; may be repeated.
+        model: Only these models, in the suite or not.
+        framework: Only these, each FRAMEWORK (its default variants) or FRAMEWORK:VARIANT.
+        task: Only these tasks, in the suite or not.
         launches: Processes of each variant; the suite's when absent.
         rounds: At most so many rounds in each launch.
         budget: Seconds of samples for each cell; the suite's when absent.

@@ -159,15 +159,18 @@ def shown(console: Console) -> Iterator[Progress]:
         return
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 (slow)
     from rich.progress import Progress as RichProgress  # noqa: PLC0415 (as above)
+    from rich.table import Column  # noqa: PLC0415 (as above)
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}", markup=False),
-        TextColumn("{task.fields[what]}", markup=False),
+        TextColumn(
+            "{task.fields[what]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        ),
     )
-    with RichProgress(*columns, console=console, transient=True) as bars:
+    with RichProgress(*columns, console=console, transient=True, expand=True) as bars:
         yield Display(bars)
 
 

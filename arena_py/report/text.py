@@ -40,12 +40,15 @@ def duration(ns: float) -> str:
 
 
 def measured(interval: Interval) -> str:
-    """`229 ± 2 ms`: half of the interval; `(range)` is marked by a tilde where it is no 95 % interval."""
+    """`229 ± 2 ms`; `3.05 ~ 0.05 s` where the interval is a range of too few samples."""
     scale, unit = _scale(interval.value)
-    digits = number(interval.value / scale)
-    decimals = len(digits.partition(".")[2])
-    half = f"{interval.half_width / scale:.{decimals}f}"
-    return f"{digits} {'±' if interval.confidence >= 0.95 else '~'} {half} {unit}"
+    value, half = interval.value / scale, interval.half_width / scale
+    decimals = len(number(value).partition(".")[2])
+    if 0 < half < 0.5 * 10**-decimals:
+        decimals += 1
+    sign = "±" if interval.confidence >= 0.95 else "~"
+    shown = number(value) if abs(value) >= 1000 else f"{value:.{decimals}f}"
+    return f"{shown} {sign} {half:.{decimals}f} {unit}"
 
 
 def _scale(ns: float) -> tuple[float, str]:
