@@ -19,8 +19,11 @@ use crate::llama::Llama;
 use crate::net::Net;
 use crate::optimizer::Schedule;
 use crate::program::{Compiled, Slot, Source, guard};
+use crate::resnet::ResNet;
+use crate::smolvla_expert::SmolVlaExpert;
 use crate::store::Store;
 use crate::unet2d_condition::UNet2DCondition;
+use crate::whisper::Whisper;
 
 /// meganeura on Vulkan.
 pub struct Meganeura;
@@ -30,7 +33,10 @@ type Parse = fn(&Map<String, Value>) -> Result<Rc<dyn Architecture>>;
 /// The architectures, their tasks, and how each reads its configuration.
 const ARCHITECTURES: &[(&str, &[&str], Parse)] = &[
     ("llama", &["infer", "train", "step"], |c| Ok(Rc::new(Llama::load(c)?))),
+    ("resnet", &["infer", "train", "step"], |c| Ok(Rc::new(ResNet::load(c)?))),
+    ("smolvla-expert", &["infer", "train", "step"], |c| Ok(Rc::new(SmolVlaExpert::load(c)?))),
     ("unet2d-condition", &["infer", "train", "step"], |c| Ok(Rc::new(UNet2DCondition::load(c)?))),
+    ("whisper", &["infer", "train", "step"], |c| Ok(Rc::new(Whisper::load(c)?))),
 ];
 
 impl Framework for Meganeura {
@@ -145,6 +151,10 @@ impl Loaded {
             );
             for name in net.parameters() {
                 self.store.with(name, |values| session.set_parameter(name, values));
+            }
+            for frozen in net.frozen_inputs() {
+                let values = |values: &[f32]| values.iter().map(|&value| (frozen.map)(value)).collect::<Vec<_>>();
+                session.set_input(&frozen.input, &self.store.with(&frozen.parameter, values));
             }
             Rc::new(RefCell::new(session))
         })

@@ -62,7 +62,7 @@ impl Image {
     pub fn convolve_biased(self, net: &mut Net, name: &str, kernel: Kernel) -> Self {
         let image = self.convolve(net, name, kernel);
         let bias = net.parameter(&format!("{name}.bias"));
-        image.with(net.graph.add_per_channel(image.node, bias, image.channels as u32, image.pixels() as u32))
+        image.add_to_channels(net, bias)
     }
 
     /// The same with any node as weight, `[out * channels * height * width]`.
@@ -110,6 +110,61 @@ impl Image {
         self.with(net.graph.add(self.node, values))
     }
 
+    /// Adds `values`, one for each channel `[channels]`, to every pixel.
+    pub fn add_to_channels(self, net: &mut Net, values: NodeId) -> Self {
+        self.with(net.graph.add_per_channel(self.node, values, self.channels as u32, self.pixels() as u32))
+    }
+
+    /// Multiplies every pixel by `values`, one for each channel `[channels]`.
+    ///
+    /// The framework's per-channel product wants the values for each sample, and it has no gradient: under training
+    /// they are spread over the pixels too.
+    pub fn scale_channels(self, net: &mut Net, values: NodeId) -> Self {
+        let ones = net.filled(1.0, &[self.batch, 1]);
+        let row = reshape(net, values, &[1, self.channels]);
+        let tiled = net.graph.matmul(ones, row);
+        if !net.training {
+            return self.with(net.graph.mul_per_channel(self.node, tiled, self.channels as u32, self.pixels() as u32));
+        }
+        let column = reshape(net, tiled, &[self.batch * self.channels, 1]);
+        let spread = net.graph.broadcast_inner(column, self.pixels());
+        let spread = reshape(net, spread, net.dims(self.node).to_vec().as_slice());
+        self.with(net.graph.mul(self.node, spread))
+    }
+
+    /// The largest of each 3x3 window with a stride of 2, for images without negative values (so that padding by
+    /// zeros is as good as padding by minus infinity).
+    ///
+    /// The framework's own pooling has a wrong gradient. Under training the nine values of each window are taken apart
+    /// by convolutions with a single one, and the first of the largest, as in `PyTorch`, receives the gradient.
+    pub fn max_pool(self, net: &mut Net) -> Self {
+        let (images, taps) = (self.batch * self.channels, 9);
+        let kernel = Kernel::square(taps, 3, 2);
+        if !net.training {
+            let (batch, channels) = (self.batch as u32, self.channels as u32);
+            let (h, w) = (self.height as u32, self.width as u32);
+            let node = net.graph.max_pool_2d(self.node, batch, channels, h, w, 3, 3, 2, 1);
+            return Self { node, height: (self.height - 1) / 2 + 1, width: (self.width - 1) / 2 + 1, ..self };
+        }
+        let selectors = (0..taps * taps).map(|i| f32::from(u8::from(i % taps == i / taps))).collect();
+        let selectors = net.graph.constant(selectors, &[taps * taps]);
+        let windows = Self { batch: images, channels: 1, ..self }.convolve_by(net, selectors, kernel);
+        let (pixels, mut rest) = (windows.pixels() as u32, windows.node);
+        let mut largest = None;
+        for left in (0..taps as u32).rev() {
+            let tap = if left == 0 { rest } else { net.graph.split_a(rest, images as u32, 1, left, pixels) };
+            if left > 0 {
+                rest = net.graph.split_b(rest, images as u32, 1, left, pixels);
+            }
+            largest = Some(match largest {
+                None => tap,
+                Some(largest) => larger(net, tap, largest),
+            });
+        }
+        let node = largest.expect("nine values a window");
+        Self { node, height: windows.height, width: windows.width, ..self }
+    }
+
     /// Adds an image of the same dimensions.
     pub fn add(self, net: &mut Net, other: Self) -> Self {
         self.with(net.graph.add(self.node, other.node))
@@ -143,4 +198,14 @@ impl Image {
         let size = self.batch * self.channels * self.pixels();
         self.with(reshape(net, columns, &[size]))
     }
+}
+
+/// Elementwise `a` where it is greater, otherwise `b`, to the last bit.
+fn larger(net: &mut Net, a: NodeId, b: NodeId) -> NodeId {
+    let ones = net.filled(1.0, net.dims(a).to_vec().as_slice());
+    let greater = net.graph.greater(a, b);
+    let opposite = net.graph.neg(greater);
+    let otherwise = net.graph.add(ones, opposite);
+    let [a, b] = [(greater, a), (otherwise, b)].map(|(mask, x)| net.graph.mul(mask, x));
+    net.graph.add(a, b)
 }

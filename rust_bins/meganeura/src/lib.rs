@@ -14,7 +14,10 @@ mod net;
 mod ops;
 mod optimizer;
 mod program;
+mod resnet;
+mod smolvla_expert;
 mod store;
 mod unet2d_condition;
+mod whisper;
 
 pub use framework::Meganeura;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::architecture::{Architecture, Feed, Head};
 use crate::layout::{Layout, one_hot, swap_leading};
 use crate::net::Net;
-use crate::ops::{Mask, Rotary, attention};
+use crate::ops::{Mask, Rotary, attention, feed_forward};
 
 /// A decoder of pre-norm blocks.
 pub struct Llama {
@@ -64,7 +64,7 @@ impl Llama {
         let mixed = self.attention(net, normed, &format!("{name}.self_attn"), batch, tables);
         let x = net.graph.add(x, mixed);
         let normed = net.rms_norm(x, &format!("{name}.post_attention_layernorm"), eps);
-        let fed = self.feed_forward(net, normed, &format!("{name}.mlp"));
+        let fed = feed_forward(net, normed, &format!("{name}.mlp"), self.config.mlp_bias);
         net.graph.add(x, fed)
     }
 
@@ -75,14 +75,6 @@ impl Llama {
         let heads = (c.num_attention_heads, c.kv_heads());
         let mixed = attention(net, [q, k, v], batch, heads, c.head_dim(), Mask::Causal);
         net.linear(mixed, &format!("{name}.o_proj"), c.attention_bias)
-    }
-
-    fn feed_forward(&self, net: &mut Net, x: NodeId, name: &str) -> NodeId {
-        let bias = self.config.mlp_bias;
-        let gate = net.linear(x, &format!("{name}.gate_proj"), bias);
-        let up = net.linear(x, &format!("{name}.up_proj"), bias);
-        let hidden = net.graph.swiglu(gate, up);
-        net.linear(hidden, &format!("{name}.down_proj"), bias)
     }
 }
 

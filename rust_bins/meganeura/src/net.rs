@@ -13,14 +13,32 @@ pub struct Net {
     pub training: bool,
     shapes: BTreeMap<String, Vec<usize>>,
     parameters: BTreeMap<String, NodeId>,
+    frozen: Vec<Frozen>,
     constants: BTreeMap<(u32, Vec<usize>), NodeId>,
+}
+
+/// A graph input that holds a frozen parameter.
+pub struct Frozen {
+    /// The graph's name of the input.
+    pub input: String,
+    /// The checkpoint's name of the parameter.
+    pub parameter: String,
+    /// From the checkpoint's values to the input's.
+    pub map: fn(f32) -> f32,
 }
 
 impl Net {
     /// An empty graph over the parameters of one architecture.
     pub fn new(parameters: &[Parameter], training: bool) -> Self {
         let shapes = parameters.iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
-        Self { graph: Graph::new(), training, shapes, parameters: BTreeMap::new(), constants: BTreeMap::new() }
+        Self {
+            graph: Graph::new(),
+            training,
+            shapes,
+            parameters: BTreeMap::new(),
+            frozen: Vec::new(),
+            constants: BTreeMap::new(),
+        }
     }
 
     /// The trainable parameters that the graph uses.
@@ -52,6 +70,21 @@ impl Net {
         let node = self.graph.parameter(name, shape);
         self.parameters.insert(name.to_owned(), node);
         node
+    }
+
+    /// A frozen parameter as an input of the graph, its values changed by `map` first; `role` tells several uses of one
+    /// parameter apart.
+    pub fn frozen(&mut self, name: &str, role: &str, map: fn(f32) -> f32) -> NodeId {
+        let input = format!("{name}:{role}");
+        let shape = self.shape(name).to_vec();
+        let node = self.graph.input(&input, &shape);
+        self.frozen.push(Frozen { input, parameter: name.to_owned(), map });
+        node
+    }
+
+    /// The frozen parameters that the graph uses.
+    pub fn frozen_inputs(&self) -> &[Frozen] {
+        &self.frozen
     }
 
     /// The dimensions of a node.
@@ -90,6 +123,30 @@ impl Net {
         let first = self.graph.split_a(flat, rows as u32, half, half, 1);
         let second = self.graph.split_b(flat, rows as u32, half, half, 1);
         [first, second].map(|part| self.graph.reshape(part, &[rows, columns / 2]))
+    }
+
+    /// The columns of `[rows, n]`, then those of `[rows, m]`.
+    pub fn join_columns(&mut self, a: NodeId, b: NodeId) -> NodeId {
+        let (rows, n, m) = (self.dims(a)[0], self.dims(a)[1], self.dims(b)[1]);
+        let [a, b] = [(a, n), (b, m)].map(|(x, width)| self.graph.reshape(x, &[rows * width]));
+        let joined = self.graph.concat(a, b, rows as u32, n as u32, m as u32, 1);
+        self.graph.reshape(joined, &[rows, n + m])
+    }
+
+    /// The rows of `[n, columns]`, then those of `[m, columns]`.
+    pub fn join_rows(&mut self, a: NodeId, b: NodeId) -> NodeId {
+        let (n, m, columns) = (self.dims(a)[0], self.dims(b)[0], self.dims(a)[1]);
+        let [a, b] = [(a, n), (b, m)].map(|(x, rows)| self.graph.reshape(x, &[rows * columns]));
+        let joined = self.graph.concat(a, b, 1, n as u32, m as u32, columns as u32);
+        self.graph.reshape(joined, &[n + m, columns])
+    }
+
+    /// The rows of `[rows, columns]` but for the first few.
+    pub fn rows_from(&mut self, x: NodeId, first: usize) -> NodeId {
+        let (rows, columns) = (self.dims(x)[0], self.dims(x)[1]);
+        let flat = self.graph.reshape(x, &[rows * columns]);
+        let rest = self.graph.split_b(flat, 1, first as u32, (rows - first) as u32, columns as u32);
+        self.graph.reshape(rest, &[rows - first, columns])
     }
 
     /// A constant of one value in every element; the same node for the same value and shape.

@@ -3,6 +3,7 @@
 //! reproduction of each finding.
 
 use meganeura::NodeId;
+use meganeura::graph::Op;
 
 use crate::net::Net;
 
@@ -87,8 +88,9 @@ pub fn attention(
         reshape(net, x, &[rows, heads * padded])
     });
     // The framework writes the gradient of `v` to a buffer that a reshape of it has not heard of; a product in between
-    // is a buffer of its own.
-    let v = if net.dims(v) == net.dims(qkv[2]) { v } else { scale(net, v, 1.0) };
+    // has a buffer of its own.
+    let reshaped = matches!(net.graph.node(v).op, Op::Identity);
+    let v = if net.training && reshaped { scale(net, v, 1.0) } else { v };
     let q = if padded == width { q } else { scale(net, q, (padded as f64 / width as f64).sqrt()) };
     let (h, kv, w) = (q_heads as u32, kv_heads as u32, padded as u32);
     let mixed = match mask {
@@ -104,8 +106,16 @@ pub fn reshape(net: &mut Net, x: NodeId, shape: &[usize]) -> NodeId {
     if net.dims(x) == shape { x } else { net.graph.reshape(x, shape) }
 }
 
+/// `down(silu(gate(x)) * up(x))` (Shazeer 2020, `SwiGLU`).
+pub fn feed_forward(net: &mut Net, x: NodeId, name: &str, bias: bool) -> NodeId {
+    let gate = net.linear(x, &format!("{name}.gate_proj"), bias);
+    let up = net.linear(x, &format!("{name}.up_proj"), bias);
+    let hidden = net.graph.swiglu(gate, up);
+    net.linear(hidden, &format!("{name}.down_proj"), bias)
+}
+
 /// `x` times a number.
-pub fn scale(net: &mut Net, x: NodeId, factor: f64) -> NodeId {
+fn scale(net: &mut Net, x: NodeId, factor: f64) -> NodeId {
     let shape = net.dims(x).to_vec();
     let factor = net.filled(factor as f32, &shape);
     net.graph.mul(x, factor)
