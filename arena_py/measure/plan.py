@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -44,14 +43,6 @@ class Candidate:
     def label(self) -> str:
         """`FRAMEWORK:VARIANT`."""
         return f"{self.framework.name}:{self.variant.name}"
-
-    @property
-    def absent(self) -> str | None:
-        """Why it does not exist on this platform; `None` where it does."""
-        platforms = self.variant.platforms
-        if not platforms or sys.platform in platforms:
-            return None
-        return f"exists on {', '.join(platforms)} only; this is {sys.platform}"
 
 
 @dataclass(frozen=True, kw_only=True)
