@@ -180,8 +180,9 @@ def _make(
         started=started.isoformat(timespec="seconds"),
     )
     record.write(record_of(executable), kept)
-    # Compared with what is there now: sources that were edited while cargo ran make it out of date at once.
-    return state(framework, variant)
+    if changed := _inputs(framework, variant).differ_from(kept):
+        return NotBuilt(f"{changed} while it was being built", hint="build it again")
+    return Built([str(executable)], kept)
 
 
 def _place(made: Path, executable: Path) -> None:

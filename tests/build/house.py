@@ -29,6 +29,7 @@ crate=$(basename "$PWD")
 while [ $# -gt 0 ]; do [ "$1" = --target-dir ] && target=$2; [ "$1" = --bin ] && bin=$2; shift; done
 if [ -e "$FAKES/slow-cargo" ]; then sleep 300 & echo $! > "$FAKES/sleeper"; wait; fi
 if [ -e "$FAKES/fail-$crate" ]; then echo "   Compiling $crate" >&2; cat "$FAKES/fail-$crate" >&2; exit 101; fi
+if [ -e "$FAKES/edit" ]; then echo "// edited" >> src/main.rs; fi
 mkdir -p "$target/release"
 if [ -e "$FAKES/runner" ]; then cp "$FAKES/runner" "$target/release/$bin"; else
 cat src/main.rs > "$target/release/$bin"; fi

@@ -172,6 +172,17 @@ def test_a_failing_build_never_falls_back_to_an_older_executable(house: House) -
     unbuilt(locate(rusty, rusty.variant("cpu")))
 
 
+def test_sources_that_change_meanwhile_make_no_runner(house: House) -> None:
+    house.crate("rusty")
+    house.fake("edit").touch()
+
+    failure = unbuilt(ensure()["rusty:cpu"])
+
+    assert failure.reason == "its sources or cargo's settings changed while it was being built"
+    (house.fakes / "edit").unlink()
+    built(ensure()["rusty:cpu"])
+
+
 @pytest.mark.parametrize(
     ("said", "hint"),
     [
