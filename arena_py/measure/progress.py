@@ -17,7 +17,7 @@ class Progress(Protocol):
         """What begins now, on which cell, case or framework."""
 
     def launched(self, cell: str, launch: int, launches: int) -> None:
-        """A launch of a cell is over; `launches` may be fewer than planned."""
+        """A launch of a cell (`CASE LABEL`) is over; `launches` may be fewer than planned."""
 
     def done(self, cell: Cell) -> None:
         """A cell has its status."""

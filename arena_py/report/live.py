@@ -43,9 +43,9 @@ class Remaining:
         """A launch of a cell is over."""
         self._of_open[cell] = (launch + 1) / launches
 
-    def done(self) -> None:
+    def done(self, cell: Cell) -> None:
         """A cell is over; its launches count as one whole from now on."""
-        self._of_open.clear()
+        self._of_open.pop(f"{cell.case} {cell.label}", None)
         self._finished += 1
 
     @property
@@ -101,7 +101,7 @@ class Lines:
 
     def done(self, cell: Cell) -> None:
         """Say how it ended."""
-        self._remaining.done()
+        self._remaining.done(cell)
         self._print(outcome(cell))
 
     def _print(self, line: str) -> None:
@@ -140,7 +140,7 @@ class Display:
 
     def done(self, cell: Cell) -> None:
         """Leave a line."""
-        self._remaining.done()
+        self._remaining.done(cell)
         self._bars.console.print(outcome(cell), markup=False, highlight=False)
         self._update()
 

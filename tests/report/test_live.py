@@ -38,12 +38,13 @@ def test_what_is_left_is_told_from_what_is_done():
     progress, stream, clock = lines()
     progress.plan(4, 2)
     clock.now_s = 10
-    progress.launched("a:cpu", 0, 2)
-    progress.launched("a:cpu", 1, 2)
+    progress.launched("tiny/infer/b1 a:cpu", 0, 2)
+    progress.launched("tiny/infer/b1 a:cpu", 1, 2)
+    progress.launched("tiny/infer/b1 b:cpu", 0, 1)
     (done,) = summarised([cell("a:cpu", around(100))], seed=0)
     progress.done(done)
     told = stream.getvalue()
-    assert told.startswith("[1/4, about 30 s left] tiny/infer/b1 a:cpu: passed 100")
+    assert told.startswith("[1/4, about 10 s left] tiny/infer/b1 a:cpu: passed 100")
 
 
 def test_hostile_words_do_not_reach_the_terminal():
