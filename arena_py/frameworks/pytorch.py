@@ -100,7 +100,7 @@ class PyTorch:
 
         device = _device(spec.backend)
         _use_threads(spec.threads)
-        torch.backends.fp32_precision = "ieee"  # no TF32, no bfloat16 inside a float32 matmul or convolution
+        _use_strict_float32()
         model = define(spec.model.architecture, spec.model.config)
         with torch.device("meta"):
             module = model.build()
@@ -181,6 +181,24 @@ def _use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     if torch.get_num_threads() != threads:
         raise RunnerError("unsupported", f"{threads} threads: torch uses {torch.get_num_threads()}")
+
+
+def _use_strict_float32() -> None:
+    """No TF32 and no bfloat16 inside a float32 matmul or convolution.
+
+    Each library by itself: cuDNN's convolutions keep their own default, TF32, under `torch.backends.fp32_precision`.
+    """
+    from torch import backends  # noqa: PLC0415 (seconds)
+
+    for operation in (
+        backends.cuda.matmul,
+        backends.cudnn.conv,
+        backends.cudnn.rnn,
+        backends.mkldnn.matmul,
+        backends.mkldnn.conv,
+        backends.mkldnn.rnn,
+    ):
+        operation.fp32_precision = "ieee"
 
 
 def _device(backend: str) -> torch.device:

@@ -1,0 +1,50 @@
+"""SmolLM2-135M through transformers alone, without Arena: what the PyTorch row of a comparison is held against.
+
+    artifacts/env/pytorch/bin/python benchmarks/direct_pytorch.py [--iterations N] [--task infer|train]
+
+Prints one line of JSON: seconds of user CPU and nanoseconds of wall clock for each execution.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+CONFIG = {
+    "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+    "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 100_000.0}, "tie_word_embeddings": True,
+}  # fmt: skip
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--iterations", type=int, default=20)
+    options.add_argument("--task", choices=["infer", "train"], default="infer")
+    options.add_argument("--threads", type=int, default=2)
+    chosen = options.parse_args()
+    torch.set_num_threads(chosen.threads)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**CONFIG)).eval()
+    ids = torch.randint(CONFIG["vocab_size"], (1, 128))
+    samples_ns, user_s = [], []
+    for _ in range(chosen.iterations + 1):  # the first is not counted
+        cpu, start = resource.getrusage(resource.RUSAGE_SELF).ru_utime, time.perf_counter_ns()
+        if chosen.task == "train":
+            model.zero_grad(set_to_none=True)
+            model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        else:
+            with torch.inference_mode():
+                model(input_ids=ids, use_cache=False)
+        samples_ns.append(time.perf_counter_ns() - start)
+        user_s.append(resource.getrusage(resource.RUSAGE_SELF).ru_utime - cpu)
+    print(json.dumps({"task": chosen.task, "samples_ns": samples_ns[1:], "user_s": user_s[1:]}))
+
+
+if __name__ == "__main__":
+    main()
