@@ -5,6 +5,7 @@
 //! sequence, so no sample is ever sliced out.
 
 mod architecture;
+mod attention;
 mod device;
 mod framework;
 mod image;

@@ -7,9 +7,10 @@ use meganeura::NodeId;
 use serde_json::{Map, Value};
 
 use crate::architecture::{Architecture, Feed, Head};
+use crate::attention::{Mask, attention};
 use crate::layout::{Layout, one_hot, swap_leading};
 use crate::net::Net;
-use crate::ops::{Mask, Rotary, attention, feed_forward};
+use crate::ops::{Rotary, feed_forward};
 
 /// A decoder of pre-norm blocks.
 pub struct Llama {

@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use arena_runner::architecture::Parameter;
 use meganeura::{Graph, NodeId};
 
+use crate::attention::Wide;
+
 /// A graph and the parameters that it uses so far.
 pub struct Net {
     /// The framework's graph, for every operation that needs no help from here.
     pub graph: Graph,
     /// Whether the graph will be differentiated.
     pub training: bool,
+    /// What decides how the framework's kernels for the gradient of attention must be set.
+    pub wide: Vec<Wide>,
     shapes: BTreeMap<String, Vec<usize>>,
     parameters: BTreeMap<String, NodeId>,
     frozen: Vec<Frozen>,
@@ -34,6 +38,7 @@ impl Net {
         Self {
             graph: Graph::new(),
             training,
+            wide: Vec::new(),
             shapes,
             parameters: BTreeMap::new(),
             frozen: Vec::new(),
@@ -139,6 +144,17 @@ impl Net {
         let [a, b] = [(a, n), (b, m)].map(|(x, rows)| self.graph.reshape(x, &[rows * columns]));
         let joined = self.graph.concat(a, b, 1, n as u32, m as u32, columns as u32);
         self.graph.reshape(joined, &[n + m, columns])
+    }
+
+    /// The first few rows of `[rows, columns]`.
+    pub fn rows_until(&mut self, x: NodeId, end: usize) -> NodeId {
+        let (rows, columns) = (self.dims(x)[0], self.dims(x)[1]);
+        if rows == end {
+            return x;
+        }
+        let flat = self.graph.reshape(x, &[rows * columns]);
+        let kept = self.graph.split_a(flat, 1, end as u32, (rows - end) as u32, columns as u32);
+        self.graph.reshape(kept, &[end, columns])
     }
 
     /// The rows of `[rows, columns]` but for the first few.

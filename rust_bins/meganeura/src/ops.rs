@@ -3,7 +3,6 @@
 //! reproduction of each finding.
 
 use meganeura::NodeId;
-use meganeura::graph::Op;
 
 use crate::net::Net;
 
@@ -55,52 +54,6 @@ impl Rotary {
     }
 }
 
-/// Which keys a query sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mask {
-    /// Query `t` sees keys `0..=t`.
-    Causal,
-    /// Every query sees every key.
-    None,
-}
-
-/// Scaled dot-product attention of a time-major batch: `q` is `[T * B, heads * width]`, `k` and `v` are
-/// `[S * B, kv_heads * width]`; the answer has `q`'s shape.
-///
-/// The framework's attention knows one sequence; time-major, the batch is `B * heads` heads of it.
-/// Its kernels exist for widths that are powers of two: others are padded with zero columns, which change no product,
-/// and `q` is scaled to undo that the kernel divides by the root of the padded width.
-pub fn attention(
-    net: &mut Net,
-    qkv: [NodeId; 3],
-    batch: usize,
-    heads: (usize, usize),
-    width: usize,
-    mask: Mask,
-) -> NodeId {
-    let (q_heads, kv_heads) = (heads.0 * batch, heads.1 * batch);
-    let padded = width.next_power_of_two().max(2);
-    let shape = net.dims(qkv[0]).to_vec();
-    let [q, k, v] = [(qkv[0], q_heads), (qkv[1], kv_heads), (qkv[2], kv_heads)].map(|(x, heads)| {
-        let size: usize = net.dims(x).iter().product();
-        let rows = size / (heads * width);
-        let x = pad_columns(net, x, size / width, width, padded);
-        reshape(net, x, &[rows, heads * padded])
-    });
-    // The framework writes the gradient of `v` to a buffer that a reshape of it has not heard of; a product in between
-    // has a buffer of its own.
-    let reshaped = matches!(net.graph.node(v).op, Op::Identity);
-    let v = if net.training && reshaped { scale(net, v, 1.0) } else { v };
-    let q = if padded == width { q } else { scale(net, q, (padded as f64 / width as f64).sqrt()) };
-    let (h, kv, w) = (q_heads as u32, kv_heads as u32, padded as u32);
-    let mixed = match mask {
-        Mask::Causal => net.graph.causal_attention(q, k, v, h, kv, w),
-        Mask::None => net.graph.multi_head_attn(q, k, v, h, kv, w, true),
-    };
-    let mixed = cut_columns(net, mixed, shape.iter().product::<usize>() / width, width, padded);
-    reshape(net, mixed, &shape)
-}
-
 /// `x` in another shape of as many elements; `x` itself when it has that shape.
 pub fn reshape(net: &mut Net, x: NodeId, shape: &[usize]) -> NodeId {
     if net.dims(x) == shape { x } else { net.graph.reshape(x, shape) }
@@ -115,29 +68,10 @@ pub fn feed_forward(net: &mut Net, x: NodeId, name: &str, bias: bool) -> NodeId 
 }
 
 /// `x` times a number.
-fn scale(net: &mut Net, x: NodeId, factor: f64) -> NodeId {
+pub fn scale(net: &mut Net, x: NodeId, factor: f64) -> NodeId {
     let shape = net.dims(x).to_vec();
     let factor = net.filled(factor as f32, &shape);
     net.graph.mul(x, factor)
-}
-
-/// `rows` rows of `width` values, each followed by zeros up to `padded`.
-fn pad_columns(net: &mut Net, x: NodeId, rows: usize, width: usize, padded: usize) -> NodeId {
-    if padded == width {
-        return x;
-    }
-    let flat = reshape(net, x, &[rows * width]);
-    let zeros = net.filled(0.0, &[rows * (padded - width)]);
-    net.graph.concat(flat, zeros, rows as u32, width as u32, (padded - width) as u32, 1)
-}
-
-/// The first `width` values of each of `rows` rows of `padded`.
-fn cut_columns(net: &mut Net, x: NodeId, rows: usize, width: usize, padded: usize) -> NodeId {
-    if padded == width {
-        return x;
-    }
-    let flat = reshape(net, x, &[rows * padded]);
-    net.graph.split_a(flat, rows as u32, width as u32, (padded - width) as u32, 1)
 }
 
 /// Flat `x` times a number, outside of any gradient: one kernel without a tensor of constants.

@@ -7,9 +7,10 @@ use meganeura::NodeId;
 use serde_json::{Map, Value};
 
 use crate::architecture::{Architecture, Feed, Head};
+use crate::attention::{Mask, attention};
 use crate::layout::{Layout, swap_leading};
 use crate::net::Net;
-use crate::ops::{Mask, Rotary, attention, feed_forward};
+use crate::ops::{Rotary, feed_forward};
 
 /// A decoder whose layers attend to the language model's keys and values, every few layers to the actions too.
 pub struct SmolVlaExpert {

@@ -9,10 +9,11 @@ use meganeura::NodeId;
 use serde_json::{Map, Value};
 
 use crate::architecture::{Architecture, Feed, Head};
+use crate::attention::{Mask, attention};
 use crate::image::{Image, Kernel};
 use crate::layout::{Layout, swap_leading};
 use crate::net::Net;
-use crate::ops::{Mask, attention, gelu};
+use crate::ops::gelu;
 
 /// A denoiser: residual blocks and spatial transformers, down and up again.
 pub struct UNet2DCondition {

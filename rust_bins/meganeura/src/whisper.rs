@@ -7,10 +7,11 @@ use meganeura::NodeId;
 use serde_json::{Map, Value};
 
 use crate::architecture::{Architecture, Feed, Head};
+use crate::attention::{Mask, attention};
 use crate::image::{Image, Kernel};
 use crate::layout::{Layout, one_hot, swap_leading};
 use crate::net::Net;
-use crate::ops::{Mask, attention, gelu};
+use crate::ops::gelu;
 
 /// Two stacks of pre-norm blocks, the second attending to the first.
 pub struct Whisper {

@@ -1,0 +1,147 @@
+//! Scaled dot-product attention on the framework's kernels, for every width and length.
+
+use meganeura::graph::Op;
+use meganeura::{NodeId, TuningKnobs};
+
+use crate::net::Net;
+use crate::ops::{reshape, scale};
+
+/// The widest head whose gradient the framework's kernels for short sequences compute right: one workgroup of 64.
+const WIDEST_SHORT: usize = 64;
+/// Threads of a workgroup of the kernels for long sequences.
+const WORKGROUP: usize = 256;
+
+/// Which keys a query sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mask {
+    /// Query `t` sees keys `0..=t`.
+    Causal,
+    /// Every query sees every key.
+    None,
+}
+
+/// A gradient of attention that needs the kernels for long sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wide {
+    /// The padded width of a head.
+    width: usize,
+    /// Queries or keys, whichever are fewer.
+    rows: usize,
+}
+
+/// Scaled dot-product attention of a time-major batch: `q` is `[T * B, heads * width]`, `k` and `v` are
+/// `[S * B, kv_heads * width]`; the answer has `q`'s shape.
+///
+/// The framework's attention knows one sequence; time-major, the batch is `B * heads` heads of it.
+/// Its kernels exist for widths that are powers of two: others are padded with zero columns, which change no product,
+/// and `q` is scaled to undo that the kernel divides by the root of the padded width.
+pub fn attention(
+    net: &mut Net,
+    qkv: [NodeId; 3],
+    batch: usize,
+    heads: (usize, usize),
+    width: usize,
+    mask: Mask,
+) -> NodeId {
+    let (q_heads, kv_heads) = (heads.0 * batch, heads.1 * batch);
+    let padded = width.next_power_of_two().max(2);
+    let shape = net.dims(qkv[0]).to_vec();
+    let [q, k, v] = [(qkv[0], q_heads), (qkv[1], kv_heads), (qkv[2], kv_heads)].map(|(x, heads)| {
+        let size: usize = net.dims(x).iter().product();
+        let rows = size / (heads * width);
+        let x = pad_columns(net, x, size / width, width, padded);
+        reshape(net, x, &[rows, heads * padded])
+    });
+    let rows = net.dims(q)[0];
+    let [q, k, v] = lengthen(net, [q, k, v], padded, mask);
+    // The framework writes the gradient of `v` to a buffer that a reshape of it has not heard of; a product in between
+    // has a buffer of its own.
+    let reshaped = matches!(net.graph.node(v).op, Op::Identity);
+    let v = if net.training && reshaped { scale(net, v, 1.0) } else { v };
+    let q = if padded == width { q } else { scale(net, q, (padded as f64 / width as f64).sqrt()) };
+    let (h, kv, w) = (q_heads as u32, kv_heads as u32, padded as u32);
+    let mixed = match mask {
+        Mask::Causal => net.graph.causal_attention(q, k, v, h, kv, w),
+        Mask::None => net.graph.multi_head_attn(q, k, v, h, kv, w, true),
+    };
+    let mixed = net.rows_until(mixed, rows);
+    let mixed = cut_columns(net, mixed, shape.iter().product::<usize>() / width, width, padded);
+    reshape(net, mixed, &shape)
+}
+
+/// Makes the sequences long enough for a right gradient.
+///
+/// The framework has two kernels for it and picks by length; the one for short sequences has 64 threads, one for each
+/// value of a head, and drops the others of a wider head without a word. Queries of zeros at the end change nothing
+/// before them. Keys of zeros would be seen where there is no mask: there every key is repeated as often, which halves
+/// each weight and doubles their number.
+fn lengthen(net: &mut Net, qkv: [NodeId; 3], width: usize, mask: Mask) -> [NodeId; 3] {
+    if !net.training || width <= WIDEST_SHORT {
+        return qkv;
+    }
+    let least = WORKGROUP * smallest_cap(width) / width;
+    let [q, k, v] = qkv;
+    let q = with_zero_rows(net, q, least);
+    let [k, v] = [k, v].map(|mut x| match mask {
+        Mask::Causal => with_zero_rows(net, x, least),
+        Mask::None => {
+            let once = x;
+            while net.dims(x)[0] < least {
+                x = net.join_rows(x, once);
+            }
+            x
+        }
+    });
+    let rows = net.dims(q)[0].min(net.dims(k)[0]);
+    net.wide.push(Wide { width, rows });
+    [q, k, v]
+}
+
+/// The smallest number of values that one thread of a long sequence's kernel may hold, so that a workgroup has at least
+/// two rows (below that the framework falls back to the other kernel).
+fn smallest_cap(width: usize) -> usize {
+    (2 * width / WORKGROUP).max(2)
+}
+
+/// The settings under which the framework picks the kernels for long sequences for every gradient in `wide`: as many
+/// values a thread as the shortest sequence allows.
+pub fn knobs(wide: &[Wide]) -> TuningKnobs {
+    let default = TuningKnobs::default();
+    let cap = wide.iter().map(|w| (w.rows * w.width / WORKGROUP).max(smallest_cap(w.width))).min();
+    let Some(cap) = cap else { return default };
+    let cap = 1 << cap.ilog2();
+    TuningKnobs {
+        flash_grad_q_ept_cap: default.flash_grad_q_ept_cap.min(cap),
+        flash_grad_kv_ept_cap: default.flash_grad_kv_ept_cap.min(cap),
+        ..default
+    }
+}
+
+/// At least `least` rows, those that are missing of zeros.
+fn with_zero_rows(net: &mut Net, x: NodeId, least: usize) -> NodeId {
+    let (rows, columns) = (net.dims(x)[0], net.dims(x)[1]);
+    if rows >= least {
+        return x;
+    }
+    let zeros = net.filled(0.0, &[least - rows, columns]);
+    net.join_rows(x, zeros)
+}
+
+/// `rows` rows of `width` values, each followed by zeros up to `padded`.
+fn pad_columns(net: &mut Net, x: NodeId, rows: usize, width: usize, padded: usize) -> NodeId {
+    if padded == width {
+        return x;
+    }
+    let flat = reshape(net, x, &[rows * width]);
+    let zeros = net.filled(0.0, &[rows * (padded - width)]);
+    net.graph.concat(flat, zeros, rows as u32, width as u32, (padded - width) as u32, 1)
+}
+
+/// The first `width` values of each of `rows` rows of `padded`.
+fn cut_columns(net: &mut Net, x: NodeId, rows: usize, width: usize, padded: usize) -> NodeId {
+    if padded == width {
+        return x;
+    }
+    let flat = reshape(net, x, &[rows * padded]);
+    net.graph.split_a(flat, rows as u32, width as u32, (padded - width) as u32, 1)
+}
