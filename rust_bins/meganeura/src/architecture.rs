@@ -1,9 +1,12 @@
 //! What a file of one architecture gives to the rest of the runner: its parameters, its graph, and the values to feed.
 
+use std::rc::Rc;
+
 use arena_runner::architecture::Parameter;
 use arena_runner::{Inputs, Result};
 use meganeura::NodeId;
 
+use crate::decode::Generative;
 use crate::layout::Layout;
 use crate::net::Net;
 
@@ -29,6 +32,11 @@ pub trait Architecture {
     /// # Errors
     /// `invalid_inputs`, naming the tensor.
     fn feeds(&self, inputs: &Inputs, labels: bool) -> Result<Vec<Feed>>;
+
+    /// The same as a generator of tokens, if it is one.
+    fn generative(self: Rc<Self>) -> Option<Rc<dyn Generative>> {
+        None
+    }
 }
 
 /// The output of a forward pass.

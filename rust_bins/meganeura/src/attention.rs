@@ -145,3 +145,69 @@ fn cut_columns(net: &mut Net, x: NodeId, rows: usize, width: usize, padded: usiz
     let flat = reshape(net, x, &[rows * padded]);
     net.graph.split_a(flat, rows as u32, width as u32, (padded - width) as u32, 1)
 }
+
+/// The keys and values of one layer's earlier positions, inputs of the graph of one new position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// The prefix of the two inputs, `{name}.keys` and `{name}.values`.
+    pub name: String,
+    /// Key and value heads of all samples.
+    pub heads: usize,
+    /// Width of a head.
+    pub width: usize,
+    /// Positions that there will ever be.
+    pub length: usize,
+}
+
+impl Cache {
+    /// What the score of a position that is not yet written gets.
+    const UNWRITTEN: f32 = -1e9;
+
+    /// The width of a row's head: the head's own, one column that marks the positions not yet written, zeros.
+    fn padded(&self) -> usize {
+        (self.width + 1).next_power_of_two()
+    }
+
+    /// The whole cache after the positions of `rows`, `[T, heads * width]`: what to feed to the input of the keys, or to
+    /// that of the values.
+    pub fn filled(&self, rows: &[f32], keys: bool) -> Vec<f32> {
+        let padded = self.padded();
+        let mut cache = vec![0.0; self.length * self.heads * padded];
+        for (to, from) in cache.chunks_exact_mut(padded).zip(rows.chunks_exact(self.width)) {
+            to[..self.width].copy_from_slice(from);
+        }
+        if keys {
+            let written = rows.len() / self.width;
+            cache.chunks_exact_mut(padded).skip(written).for_each(|row| row[self.width] = Self::UNWRITTEN);
+        }
+        cache
+    }
+}
+
+/// Attention of one new position of every sample, `[B, heads * width]` each, to itself and the earlier ones; `position`
+/// is the row of the cache that it takes.
+///
+/// The framework's own attention to a cache exists for heads of 64 values only, and its general one takes no mask. The
+/// mask is one more column of the keys, which the queries multiply by one.
+pub fn attention_to_cache(net: &mut Net, qkv: [NodeId; 3], cache: &Cache, position: NodeId) -> NodeId {
+    let (width, padded) = (cache.width, cache.padded());
+    let shape = net.dims(qkv[0]).to_vec();
+    let q_heads = shape.iter().product::<usize>() / width;
+    // The kernel divides by the root of the padded width.
+    let q = scale(net, qkv[0], (padded as f64 / width as f64).sqrt());
+    let mut ones = vec![0.0; padded - width];
+    ones[0] = 1.0;
+    let marks = net.graph.constant(ones.repeat(q_heads), &[q_heads * (padded - width)]);
+    let flat = reshape(net, q, &[q_heads * width]);
+    let q = net.graph.concat(flat, marks, q_heads as u32, width as u32, (padded - width) as u32, 1);
+    let q = reshape(net, q, &[1, q_heads * padded]);
+    let [k, v] = [(qkv[1], "keys"), (qkv[2], "values")].map(|(x, kind)| {
+        let row = pad_columns(net, x, cache.heads, width, padded);
+        let row = reshape(net, row, &[1, cache.heads * padded]);
+        let all = net.graph.input(&format!("{}.{kind}", cache.name), &[cache.length, cache.heads * padded]);
+        net.graph.cache_write(row, all, position)
+    });
+    let mixed = net.graph.multi_head_attn(q, k, v, q_heads as u32, cache.heads as u32, padded as u32, true);
+    let mixed = cut_columns(net, mixed, q_heads, width, padded);
+    reshape(net, mixed, &shape)
+}

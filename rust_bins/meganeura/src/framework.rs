@@ -14,6 +14,7 @@ use meganeura::{CompileOptions, CoopPolicy, Mode, Session, SessionConfig, Sessio
 use serde_json::{Map, Value};
 
 use crate::architecture::Architecture;
+use crate::decode::Decode;
 use crate::llama::Llama;
 use crate::net::Net;
 use crate::optimizer::Schedule;
@@ -32,11 +33,11 @@ type Parse = fn(&Map<String, Value>) -> Result<Rc<dyn Architecture>>;
 
 /// The architectures, their tasks, and how each reads its configuration.
 const ARCHITECTURES: &[(&str, &[&str], Parse)] = &[
-    ("llama", &["infer", "train", "step"], |c| Ok(Rc::new(Llama::load(c)?))),
+    ("llama", &["infer", "decode", "train", "step"], |c| Ok(Rc::new(Llama::load(c)?))),
     ("resnet", &["infer", "train", "step"], |c| Ok(Rc::new(ResNet::load(c)?))),
     ("smolvla-expert", &["infer", "train", "step"], |c| Ok(Rc::new(SmolVlaExpert::load(c)?))),
     ("unet2d-condition", &["infer", "train", "step"], |c| Ok(Rc::new(UNet2DCondition::load(c)?))),
-    ("whisper", &["infer", "train", "step"], |c| Ok(Rc::new(Whisper::load(c)?))),
+    ("whisper", &["infer", "decode", "train", "step"], |c| Ok(Rc::new(Whisper::load(c)?))),
 ];
 
 impl Framework for Meganeura {
@@ -92,6 +93,12 @@ impl Model for Loaded {
             return Err(Error::unsupported(format!("task `{}` is not supported for this architecture", task.name())));
         }
         self.store.sync();
+        if let Task::Decode { new_tokens } = task {
+            let compile = |net: &Net| self.compile(net, Mode::Inference);
+            let generative = Rc::clone(&self.architecture).generative();
+            let generative = generative.expect("the table of architectures gives `decode` to generators only");
+            return Ok(Box::new(Decode::new(generative, inputs, *new_tokens, compile)?));
+        }
         let mut net = Net::new(&self.architecture.parameters(), *task != Task::Infer);
         let mut slots = Vec::new();
         let mode = if *task == Task::Infer {

@@ -6,6 +6,7 @@
 
 mod architecture;
 mod attention;
+mod decode;
 mod device;
 mod framework;
 mod image;

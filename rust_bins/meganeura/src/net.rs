@@ -160,6 +160,9 @@ impl Net {
     /// The rows of `[rows, columns]` but for the first few.
     pub fn rows_from(&mut self, x: NodeId, first: usize) -> NodeId {
         let (rows, columns) = (self.dims(x)[0], self.dims(x)[1]);
+        if first == 0 {
+            return x;
+        }
         let flat = self.graph.reshape(x, &[rows * columns]);
         let rest = self.graph.split_b(flat, 1, first as u32, (rows - first) as u32, columns as u32);
         self.graph.reshape(rest, &[rows - first, columns])

@@ -20,20 +20,15 @@ pub struct Rotary {
 
 impl Rotary {
     /// Tables for `positions` (one a row), `heads` heads of `width` values a row, base `theta`.
-    /// Formula: Su et al. 2021 (`RoFormer`), in the half-split pairing of transformers' Llama.
     pub fn new(net: &mut Net, positions: std::ops::Range<usize>, heads: usize, width: usize, theta: f64) -> Self {
-        let half = width / 2;
         let size = positions.len() * heads * width;
-        let (mut cos, mut sin) = (Vec::with_capacity(size), Vec::with_capacity(size));
-        for position in positions {
-            let angle = |i: usize| position as f64 * theta.powf(-((2 * i) as f64) / width as f64);
-            for _ in 0..heads {
-                cos.extend((0..width).map(|i| angle(i % half).cos() as f32));
-                // The first half takes minus the second, the second takes plus the first.
-                sin.extend((0..width).map(|i| (angle(i % half).sin() * if i < half { -1.0 } else { 1.0 }) as f32));
-            }
-        }
-        let (cos, sin) = (net.graph.constant(cos, &[size]), net.graph.constant(sin, &[size]));
+        let [cos, sin] = rotary_tables(positions, heads, width, theta).map(|table| net.graph.constant(table, &[size]));
+        Self { cos, sin, heads, width }
+    }
+
+    /// Tables for one row whose position is not known yet: two inputs, `{name}.cos` and `{name}.sin`.
+    pub fn fed(net: &mut Net, name: &str, heads: usize, width: usize) -> Self {
+        let [cos, sin] = ["cos", "sin"].map(|part| net.graph.input(&format!("{name}.{part}"), &[heads * width]));
         Self { cos, sin, heads, width }
     }
 
@@ -52,6 +47,26 @@ impl Rotary {
         let sum = net.graph.add(kept, turned);
         reshape(net, sum, &shape)
     }
+}
+
+/// The cosines and the signed sines of [`Rotary`], `[positions * heads * width]` each.
+/// Formula: Su et al. 2021 (`RoFormer`), in the half-split pairing of transformers' Llama.
+pub fn rotary_tables(positions: std::ops::Range<usize>, heads: usize, width: usize, theta: f64) -> [Vec<f32>; 2] {
+    let half = width / 2;
+    let size = positions.len() * heads * width;
+    let (mut cos, mut sin) = (Vec::with_capacity(size), Vec::with_capacity(size));
+    for position in positions {
+        let angle = |i: usize| position as f64 * theta.powf(-((2 * i) as f64) / width as f64);
+        let cos_row: Vec<f32> = (0..width).map(|i| angle(i % half).cos() as f32).collect();
+        // The first half takes minus the second, the second takes plus the first.
+        let sign = |i: usize| if i < half { -1.0 } else { 1.0 };
+        let sin_row: Vec<f32> = (0..width).map(|i| (angle(i % half).sin() * sign(i)) as f32).collect();
+        for _ in 0..heads {
+            cos.extend_from_slice(&cos_row);
+            sin.extend_from_slice(&sin_row);
+        }
+    }
+    [cos, sin]
 }
 
 /// `x` in another shape of as many elements; `x` itself when it has that shape.

@@ -8,7 +8,8 @@ use arena_runner::architecture::Parameter;
 use arena_runner::{Boundary, Error, Execution, Inputs, Output, Program, Result};
 use meganeura::Session;
 
-use crate::architecture::{Architecture, Values};
+use crate::architecture::Architecture;
+use crate::decode::write;
 use crate::layout::Layout;
 use crate::optimizer::Schedule;
 use crate::store::Store;
@@ -58,14 +59,7 @@ impl Compiled {
     fn upload(&self) -> Result<()> {
         let feeds = self.architecture.feeds(&self.inputs, self.labels)?;
         let mut session = self.session.borrow_mut();
-        guard("upload", || {
-            for feed in &feeds {
-                match &feed.values {
-                    Values::F32(values) => session.set_input(&feed.name, values),
-                    Values::U32(ids) => session.set_input_u32(&feed.name, ids),
-                }
-            }
-        })
+        guard("upload", || write(&mut session, &feeds))
     }
 
     /// Reads one output from the device, in the contract's order.

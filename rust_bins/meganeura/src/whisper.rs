@@ -1,13 +1,16 @@
 //! `whisper`: transformers `WhisperForConditionalGeneration` (Radford et al. 2022), encoder and decoder.
 
+use std::rc::Rc;
+
 use arena_runner::architecture::Parameter;
 use arena_runner::architecture::whisper::WhisperConfig;
-use arena_runner::{Inputs, Result};
+use arena_runner::{Error, Inputs, Result};
 use meganeura::NodeId;
 use serde_json::{Map, Value};
 
 use crate::architecture::{Architecture, Feed, Head};
-use crate::attention::{Mask, attention};
+use crate::attention::{Cache, Mask, attention, attention_to_cache};
+use crate::decode::{Generative, Prompt, Start};
 use crate::image::{Image, Kernel};
 use crate::layout::{Layout, one_hot, swap_leading};
 use crate::net::Net;
@@ -16,6 +19,14 @@ use crate::ops::gelu;
 /// Two stacks of pre-norm blocks, the second attending to the first.
 pub struct Whisper {
     config: WhisperConfig,
+}
+
+/// Which positions a pass of the decoder sees.
+enum Past<'a> {
+    /// Its own, and the encoder's states; all keys and values are kept.
+    Own { encoded: NodeId, caches: &'a mut Vec<(Cache, [NodeId; 2])>, constants: &'a mut Vec<(String, NodeId)> },
+    /// One new position behind those of the caches, of this length; `position` is the row of the caches that it takes.
+    Cached { position: NodeId, length: usize },
 }
 
 impl Whisper {
@@ -30,6 +41,13 @@ impl Whisper {
     /// Logits `[T * B, V]` of every position, time-major.
     fn forward(&self, net: &mut Net, batch: usize, seq: usize) -> NodeId {
         let encoded = self.encode(net, batch);
+        let past = &mut Past::Own { encoded, caches: &mut Vec::new(), constants: &mut Vec::new() };
+        let x = self.decode(net, batch, seq, past);
+        self.head(net, x)
+    }
+
+    /// The decoder's states `[T * B, d_model]` behind the last block, time-major.
+    fn decode(&self, net: &mut Net, batch: usize, seq: usize, past: &mut Past) -> NodeId {
         let ids = net.graph.input_u32("decoder_input_ids", &[seq * batch]);
         let positions = net.graph.input_u32("decoder_positions", &[seq * batch]);
         let embedding = net.parameter("model.decoder.embed_tokens.weight");
@@ -37,15 +55,20 @@ impl Whisper {
         let tokens = net.graph.embedding(ids, embedding);
         let places = net.graph.embedding(positions, table);
         let mut x = net.graph.add(tokens, places);
-        let heads = self.config.decoder_attention_heads;
         for i in 0..self.config.decoder_layers {
             let layer = format!("model.decoder.layers.{i}");
-            x = self.attend(net, x, None, &format!("{layer}.self_attn"), batch, heads, Mask::Causal);
-            x = self.attend(net, x, Some(encoded), &format!("{layer}.encoder_attn"), batch, heads, Mask::None);
+            x = self.attend_to_text(net, x, &format!("{layer}.self_attn"), batch, past);
+            x = self.attend_to_sound(net, x, &format!("{layer}.encoder_attn"), batch, past);
             x = feed(net, x, &layer);
         }
+        x
+    }
+
+    /// Logits of any rows of the decoder's states.
+    fn head(&self, net: &mut Net, x: NodeId) -> NodeId {
         let x = net.layer_norm(x, "model.decoder.layer_norm", WhisperConfig::LAYER_NORM_EPS);
-        let head = if self.config.tie_word_embeddings { embedding } else { net.parameter("proj_out.weight") };
+        let tied = self.config.tie_word_embeddings;
+        let head = net.parameter(if tied { "model.decoder.embed_tokens.weight" } else { "proj_out.weight" });
         net.graph.matmul_bt(x, head)
     }
 
@@ -71,33 +94,81 @@ impl Whisper {
         let mut x = net.graph.add(x, places);
         for i in 0..c.encoder_layers {
             let layer = format!("model.encoder.layers.{i}");
-            let name = format!("{layer}.self_attn");
-            x = self.attend(net, x, None, &name, batch, c.encoder_attention_heads, Mask::None);
+            x = self.attend_to_itself(net, x, &format!("{layer}.self_attn"), batch);
             x = feed(net, x, &layer);
         }
         net.layer_norm(x, "model.encoder.layer_norm", WhisperConfig::LAYER_NORM_EPS)
     }
 
-    /// Attention behind a norm and a residual, to `source` or to itself.
-    #[allow(clippy::too_many_arguments)]
-    fn attend(
-        &self,
-        net: &mut Net,
-        x: NodeId,
-        source: Option<NodeId>,
-        name: &str,
-        batch: usize,
-        heads: usize,
-        mask: Mask,
-    ) -> NodeId {
-        let normed = net.layer_norm(x, &format!("{name}_layer_norm"), WhisperConfig::LAYER_NORM_EPS);
-        let source = source.unwrap_or(normed);
-        let qkv = [("q_proj", normed, true), ("k_proj", source, false), ("v_proj", source, true)]
-            .map(|(part, x, bias)| net.linear(x, &format!("{name}.{part}"), bias));
-        let mixed = attention(net, qkv, batch, (heads, heads), self.config.d_model / heads, mask);
-        let mixed = net.linear(mixed, &format!("{name}.out_proj"), true);
-        net.graph.add(x, mixed)
+    /// The encoder's attention.
+    fn attend_to_itself(&self, net: &mut Net, x: NodeId, name: &str, batch: usize) -> NodeId {
+        let heads = self.config.encoder_attention_heads;
+        let normed = norm(net, x, name);
+        let qkv = [queries(net, normed, name), keys(net, normed, name), values(net, normed, name)];
+        let mixed = attention(net, qkv, batch, (heads, heads), self.config.d_model / heads, Mask::None);
+        residual(net, x, mixed, name)
     }
+
+    /// The decoder's attention to its own positions.
+    fn attend_to_text(&self, net: &mut Net, x: NodeId, name: &str, batch: usize, past: &mut Past) -> NodeId {
+        let heads = self.config.decoder_attention_heads;
+        let width = self.config.d_model / heads;
+        let normed = norm(net, x, name);
+        let [q, k, v] = [queries(net, normed, name), keys(net, normed, name), values(net, normed, name)];
+        let cache = |length| Cache { name: name.to_owned(), heads: batch * heads, width, length };
+        let mixed = match past {
+            Past::Own { caches, .. } => {
+                caches.push((cache(0), [k, v]));
+                attention(net, [q, k, v], batch, (heads, heads), width, Mask::Causal)
+            }
+            Past::Cached { position, length } => attention_to_cache(net, [q, k, v], &cache(*length), *position),
+        };
+        residual(net, x, mixed, name)
+    }
+
+    /// The decoder's attention to the encoder's states, whose keys and values are the same for every new position.
+    fn attend_to_sound(&self, net: &mut Net, x: NodeId, name: &str, batch: usize, past: &mut Past) -> NodeId {
+        let heads = self.config.decoder_attention_heads;
+        let normed = norm(net, x, name);
+        let q = queries(net, normed, name);
+        let names = [format!("{name}.keys"), format!("{name}.values")];
+        let [k, v] = match past {
+            Past::Own { encoded, constants, .. } => {
+                let both = [keys(net, *encoded, name), values(net, *encoded, name)];
+                constants.extend(names.into_iter().zip(both));
+                both
+            }
+            Past::Cached { .. } => {
+                let shape = [self.config.max_source_positions * batch, self.config.d_model];
+                names.map(|name| net.graph.input(&name, &shape))
+            }
+        };
+        let mixed = attention(net, [q, k, v], batch, (heads, heads), self.config.d_model / heads, Mask::None);
+        residual(net, x, mixed, name)
+    }
+}
+
+/// The norm in front of an attention.
+fn norm(net: &mut Net, x: NodeId, name: &str) -> NodeId {
+    net.layer_norm(x, &format!("{name}_layer_norm"), WhisperConfig::LAYER_NORM_EPS)
+}
+
+fn queries(net: &mut Net, x: NodeId, name: &str) -> NodeId {
+    net.linear(x, &format!("{name}.q_proj"), true)
+}
+
+fn keys(net: &mut Net, x: NodeId, name: &str) -> NodeId {
+    net.linear(x, &format!("{name}.k_proj"), false)
+}
+
+fn values(net: &mut Net, x: NodeId, name: &str) -> NodeId {
+    net.linear(x, &format!("{name}.v_proj"), true)
+}
+
+/// The projection behind an attention, added to what was in front of its norm.
+fn residual(net: &mut Net, x: NodeId, mixed: NodeId, name: &str) -> NodeId {
+    let mixed = net.linear(mixed, &format!("{name}.out_proj"), true);
+    net.graph.add(x, mixed)
 }
 
 /// The feed-forward layer behind its norm and residual.
@@ -146,5 +217,55 @@ impl Architecture for Whisper {
             feeds.push(Feed::f32("labels", one_hot(labels, self.config.vocab_size, 1.0)));
         }
         Ok(feeds)
+    }
+
+    fn generative(self: Rc<Self>) -> Option<Rc<dyn Generative>> {
+        Some(self)
+    }
+}
+
+impl Generative for Whisper {
+    fn prompt(&self, inputs: &Inputs, new_tokens: usize) -> Result<Prompt> {
+        let inputs = self.config.inputs(inputs, false)?;
+        let limit = self.config.max_target_positions;
+        // The last new token is never read.
+        if inputs.seq + new_tokens > limit + 1 {
+            return Err(Error::invalid_inputs(format!(
+                "input `decoder_input_ids`: {} positions and {new_tokens} new tokens exceed the {limit} positions of \
+                 the decoder",
+                inputs.seq
+            )));
+        }
+        Ok(Prompt { batch: inputs.batch, seq: inputs.seq, new_tokens })
+    }
+
+    fn start(&self, net: &mut Net, prompt: Prompt) -> Start {
+        let encoded = self.encode(net, prompt.batch);
+        let (mut caches, mut constants) = (Vec::new(), Vec::new());
+        let past = &mut Past::Own { encoded, caches: &mut caches, constants: &mut constants };
+        let x = self.decode(net, prompt.batch, prompt.seq, past);
+        let last = net.rows_from(x, (prompt.seq - 1) * prompt.batch);
+        caches.iter_mut().for_each(|(cache, _)| cache.length = prompt.length());
+        Start { logits: self.head(net, last), caches, constants }
+    }
+
+    fn next(&self, net: &mut Net, prompt: Prompt) -> NodeId {
+        let position = net.graph.input_u32("position", &[1]);
+        let past = &mut Past::Cached { position, length: prompt.length() };
+        let x = self.decode(net, prompt.batch, 1, past);
+        self.head(net, x)
+    }
+
+    fn next_feeds(&self, tokens: &[i64], position: usize) -> Vec<Feed> {
+        let position = position as i64;
+        vec![
+            Feed::ids("decoder_input_ids", tokens),
+            Feed::ids("decoder_positions", &vec![position; tokens.len()]),
+            Feed::ids("position", &[position]),
+        ]
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.config.vocab_size
     }
 }
