@@ -19,11 +19,11 @@ pub struct Luminal;
 
 /// The architectures and their tasks.
 const ARCHITECTURES: &[(&str, &[&str])] = &[
-    ("llama", &["infer", "train"]),
-    ("resnet", &["infer", "train"]),
-    ("smolvla-expert", &["infer", "train"]),
-    ("unet2d-condition", &["infer", "train"]),
-    ("whisper", &["infer", "train"]),
+    ("llama", &["infer", "decode", "train", "step"]),
+    ("resnet", &["infer", "train", "step"]),
+    ("smolvla-expert", &["infer", "train", "step"]),
+    ("unet2d-condition", &["infer", "train", "step"]),
+    ("whisper", &["infer", "decode", "train", "step"]),
 ];
 
 impl Framework for Luminal {

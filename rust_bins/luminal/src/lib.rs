@@ -4,12 +4,15 @@
 //! turn patterns of primitives into the operators of [`ops`]; [`model`] binds, executes and reads.
 
 pub mod autograd;
+mod decode;
 mod framework;
 mod llama;
 mod model;
 mod nn;
 pub mod ops;
+mod optimizer;
 pub mod passes;
+mod program;
 mod resnet;
 mod scope;
 mod smolvla_expert;

@@ -1,7 +1,7 @@
 //! Layers that several architectures share, composed of luminal's primitives.
 
 use crate::ops::{MaxPool, Unfold, Window};
-use crate::scope::Scope;
+use crate::scope::{Feed, Scope};
 use crate::tensor::Tensor;
 
 /// `x·Wᵀ + b` over the last axis; the checkpoint's weight is `[out, in]`, the bias optional.
@@ -134,9 +134,15 @@ pub fn rotate(x: Tensor, (cos, sin): (Tensor, Tensor)) -> Tensor {
     x * cos + swapped * sin
 }
 
-/// Cosine and sine tables `[T, 1, D]` of positions `start..start + seq`, the sine negative in the first half: what
-/// [`rotate`] multiplies the swapped halves by. Angles are `position · base^(-2i/D)`, in f64.
+/// Cosine and sine tables `[T, 1, D]` of [`rotary_values`].
 pub fn rotary_tables(scope: &mut Scope, start: usize, seq: usize, width: usize, base: f64) -> (Tensor, Tensor) {
+    let (cos, sin) = rotary_values(start, seq, width, base);
+    (scope.table("cos", &[seq, 1, width], cos), scope.table("sin", &[seq, 1, width], sin))
+}
+
+/// Cosines and sines of positions `start..start + seq`, the sine negative in the first half: what [`rotate`] multiplies the
+/// swapped halves by. Angles are `position · base^(-2i/D)`, in f64.
+pub fn rotary_values(start: usize, seq: usize, width: usize, base: f64) -> (Vec<f32>, Vec<f32>) {
     let half = width / 2;
     let angle = |at: usize, i: usize| (start + at) as f64 * base.powf(-2.0 * (i % half) as f64 / width as f64);
     let each = |f: &dyn Fn(usize, usize) -> f64| -> Vec<f32> {
@@ -144,7 +150,18 @@ pub fn rotary_tables(scope: &mut Scope, start: usize, seq: usize, width: usize, 
     };
     let cos = each(&|at, i| angle(at, i).cos());
     let sin = each(&|at, i| if i < half { -angle(at, i).sin() } else { angle(at, i).sin() });
-    (scope.table("cos", &[seq, 1, width], cos), scope.table("sin", &[seq, 1, width], sin))
+    (cos, sin)
+}
+
+/// For one token at `position`: one at its place among `total`, zero elsewhere.
+pub fn place(position: usize, total: usize) -> Feed {
+    Feed::real("place", &[total], (0..total).map(|i| f32::from(u8::from(i == position))).collect::<Vec<_>>())
+}
+
+/// For one token at `position`: the additive mask `[1, total]` of those up to it.
+pub fn visible(position: usize, total: usize) -> Feed {
+    let value = |i: usize| if i <= position { 0.0 } else { f32::NEG_INFINITY };
+    Feed::real("mask", &[1, total], (0..total).map(value).collect::<Vec<_>>())
 }
 
 /// The additive mask `[T, S]` by which the last T of S positions see those before them.

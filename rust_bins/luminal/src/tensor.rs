@@ -59,6 +59,11 @@ impl Tensor {
         self.inner.graph_ref
     }
 
+    /// Runs `f` on the graph that the tensor lives in.
+    pub fn with_graph<R>(self, f: impl FnOnce(&mut Graph) -> R) -> R {
+        f(self.inner.graph())
+    }
+
     /// Logical lengths.
     pub fn shape(self) -> Vec<usize> {
         self.view().shape()

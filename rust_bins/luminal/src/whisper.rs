@@ -1,17 +1,21 @@
 //! `whisper`: an encoder of mel spectrograms and a decoder of text that attends to it (transformers
 //! `WhisperForConditionalGeneration`).
 
+use std::rc::Rc;
+
 use arena_runner::architecture::Parameter;
 use arena_runner::architecture::whisper::WhisperConfig;
-use arena_runner::{Inputs, Result};
+use arena_runner::{Error, Inputs, Result};
 use serde_json::{Map, Value};
 
+use crate::decode::{Decoder, Memory};
 use crate::model::Architecture;
 use crate::nn;
 use crate::scope::{Feed, Scope};
 use crate::tensor::Tensor;
 
 /// The model: its configuration; the parameters are the scope's.
+#[derive(Clone)]
 pub struct Whisper {
     config: WhisperConfig,
 }
@@ -38,7 +42,10 @@ impl Whisper {
         for i in 0..c.encoder_layers {
             let layer = format!("model.encoder.layers.{i}");
             let normed = norm(scope, &format!("{layer}.self_attn_layer_norm"), x);
-            x = x + attention(scope, &format!("{layer}.self_attn"), c.encoder_attention_heads, normed, normed, None);
+            let (name, heads) = (format!("{layer}.self_attn"), c.encoder_attention_heads);
+            let k = project(scope, &name, "k_proj", heads, normed);
+            let v = project(scope, &name, "v_proj", heads, normed);
+            x = x + attend(scope, &name, heads, normed, (k, v), None);
             x = x + feed_forward(scope, &layer, x);
         }
         norm(scope, "model.encoder.layer_norm", x)
@@ -54,23 +61,46 @@ impl Whisper {
     }
 
     /// Hidden states `[B, T, d]` of the decoder.
-    fn decode(&self, scope: &mut Scope, encoded: Tensor) -> Tensor {
+    fn decode(&self, scope: &mut Scope, memory: &mut Memory) -> Tensor {
         let c = &self.config;
+        let encoded = (!memory.is_later()).then(|| self.encode(scope));
         let table = scope.parameter("model.decoder.embed_tokens.weight");
         let tokens = scope.gather(table, "decoder_input_ids");
         let seq = tokens.dim(1);
-        let mask = nn::causal_mask(scope, seq, seq);
-        let mut x = tokens + scope.parameter("model.decoder.embed_positions.weight").slice(0, 0..seq);
+        let places = scope.parameter("model.decoder.embed_positions.weight");
+        let (mut x, mask) = if memory.is_later() {
+            (tokens + scope.gather(places, "position"), scope.input("mask"))
+        } else {
+            (tokens + places.slice(0, 0..seq), nn::causal_mask(scope, seq, seq))
+        };
         let heads = c.decoder_attention_heads;
         for i in 0..c.decoder_layers {
             let layer = format!("model.decoder.layers.{i}");
-            let normed = norm(scope, &format!("{layer}.self_attn_layer_norm"), x);
-            x = x + attention(scope, &format!("{layer}.self_attn"), heads, normed, normed, Some(mask));
-            let normed = norm(scope, &format!("{layer}.encoder_attn_layer_norm"), x);
-            x = x + attention(scope, &format!("{layer}.encoder_attn"), heads, normed, encoded, None);
+            let name = format!("{layer}.self_attn");
+            let normed = norm(scope, &format!("{name}_layer_norm"), x);
+            let k = project(scope, &name, "k_proj", heads, normed);
+            let k = memory.extend(scope, &format!("{name}.keys"), k);
+            let v = project(scope, &name, "v_proj", heads, normed);
+            let v = memory.extend(scope, &format!("{name}.values"), v);
+            x = x + attend(scope, &name, heads, normed, (k, v), Some(mask));
+            let name = format!("{layer}.encoder_attn");
+            let normed = norm(scope, &format!("{name}_layer_norm"), x);
+            let mut source = |projection: &str| {
+                memory.once(scope, &format!("{name}.{projection}"), |scope| {
+                    project(scope, &name, projection, heads, encoded.expect("the prompt's graph encodes"))
+                })
+            };
+            let (k, v) = (source("k_proj"), source("v_proj"));
+            x = x + attend(scope, &name, heads, normed, (k, v), None);
             x = x + feed_forward(scope, &layer, x);
         }
         norm(scope, "model.decoder.layer_norm", x)
+    }
+
+    /// Logits `[.., V]` of hidden states.
+    fn head(&self, scope: &mut Scope, hidden: Tensor) -> Tensor {
+        let name = if self.config.tie_word_embeddings { "model.decoder.embed_tokens" } else { "proj_out" };
+        nn::linear(scope, name, hidden, false)
     }
 }
 
@@ -78,13 +108,22 @@ fn norm(scope: &mut Scope, name: &str, x: Tensor) -> Tensor {
     nn::layer_norm(scope, name, x, WhisperConfig::LAYER_NORM_EPS)
 }
 
-/// Attention of `x` to `source`; keys have no bias.
-fn attention(scope: &mut Scope, name: &str, heads: usize, x: Tensor, source: Tensor, mask: Option<Tensor>) -> Tensor {
-    let mut project = |projection: &str, x: Tensor| {
-        let y = nn::linear(scope, &format!("{name}.{projection}"), x, projection != "k_proj");
-        y.reshape(&[y.dim(0), y.dim(1), heads, y.dim(2) / heads])
-    };
-    let (q, k, v) = (project("q_proj", x), project("k_proj", source), project("v_proj", source));
+/// Heads `[B, T, H, D]` of a projection; that of keys has no bias.
+fn project(scope: &mut Scope, name: &str, projection: &str, heads: usize, x: Tensor) -> Tensor {
+    let y = nn::linear(scope, &format!("{name}.{projection}"), x, projection != "k_proj");
+    y.reshape(&[y.dim(0), y.dim(1), heads, y.dim(2) / heads])
+}
+
+/// Attention of `x` to keys and values.
+fn attend(
+    scope: &mut Scope,
+    name: &str,
+    heads: usize,
+    x: Tensor,
+    (k, v): (Tensor, Tensor),
+    mask: Option<Tensor>,
+) -> Tensor {
+    let q = project(scope, name, "q_proj", heads, x);
     nn::linear(scope, &format!("{name}.out_proj"), nn::attention(q, k, v, mask), true)
 }
 
@@ -116,15 +155,50 @@ impl Architecture for Whisper {
     }
 
     fn forward(&self, scope: &mut Scope) -> Tensor {
-        let encoded = self.encode(scope);
-        let hidden = self.decode(scope, encoded);
-        let head = if self.config.tie_word_embeddings { "model.decoder.embed_tokens" } else { "proj_out" };
-        nn::linear(scope, head, hidden, false)
+        let hidden = self.decode(scope, &mut Memory::none());
+        self.head(scope, hidden)
     }
 
     fn loss(&self, scope: &mut Scope) -> Tensor {
         let logits = self.forward(scope);
         let rows = logits.dim(0) * logits.dim(1);
         nn::cross_entropy(scope, logits.reshape(&[rows, logits.dim(2)]), "labels")
+    }
+
+    fn decoder(&self) -> Option<Rc<dyn Decoder>> {
+        Some(Rc::new(self.clone()))
+    }
+}
+
+impl Decoder for Whisper {
+    fn prompt(&self, inputs: &Inputs, new_tokens: usize) -> Result<(usize, usize)> {
+        let checked = self.config.inputs(inputs, false)?;
+        let most = self.config.max_target_positions;
+        if new_tokens == 0 || checked.seq + new_tokens > most + 1 {
+            return Err(Error::invalid_inputs(format!(
+                "input `decoder_input_ids`: {} positions and {new_tokens} new tokens do not fit max_target_positions {most}",
+                checked.seq
+            )));
+        }
+        Ok((checked.batch, checked.seq))
+    }
+
+    fn prompt_feeds(&self, inputs: &Inputs) -> Result<Vec<Feed>> {
+        self.feeds(inputs, false)
+    }
+
+    fn token_feeds(&self, tokens: &[i64], position: usize, total: usize) -> Vec<Feed> {
+        vec![
+            Feed::ids("decoder_input_ids", &[tokens.len(), 1], tokens),
+            Feed::ids("position", &[1], &[position as i64]),
+            nn::place(position, total),
+            nn::visible(position, total),
+        ]
+    }
+
+    fn next(&self, scope: &mut Scope, memory: &mut Memory) -> Tensor {
+        let hidden = self.decode(scope, memory);
+        let seq = hidden.dim(1);
+        self.head(scope, hidden.slice(1, seq - 1..seq).squeeze(1))
     }
 }

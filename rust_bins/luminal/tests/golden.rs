@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use arena_luminal::Luminal;
-use arena_runner::Framework;
 use arena_runner::golden;
+use arena_runner::{Framework, Optimizer};
 use serde_json::Value;
 
 fn cases() -> Vec<(PathBuf, String)> {
@@ -37,4 +37,16 @@ fn golden_inference_passes() {
 #[test]
 fn golden_training_passes() {
     check("train");
+}
+
+#[test]
+fn golden_steps_pass() {
+    let adamw = Optimizer::AdamW { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 };
+    for (case, architecture) in cases() {
+        if Luminal.description().architectures.contains_key(&architecture) {
+            for optimizer in [&Optimizer::Sgd { lr: 0.1 }, &adamw] {
+                println!("{}", golden::check_step(&Luminal, "cpu", &case, optimizer));
+            }
+        }
+    }
 }

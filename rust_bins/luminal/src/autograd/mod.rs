@@ -62,6 +62,9 @@ fn accumulate(a: Tensor, b: Tensor) -> Tensor {
 
 /// The gradient of storage from the gradient of a view of it, the transpose of [`crate::view::View`]: repeated axes are
 /// summed, the others put into storage order, padding cut off and slices padded with zeros.
+///
+/// # Panics
+/// Never: every axis is either repeated or walks storage.
 pub fn pull(seen: Tensor, cotangent: Tensor) -> Tensor {
     let view = seen.view();
     let mut g = cotangent;

@@ -15,8 +15,6 @@ use crate::view::Load;
 const TILE: usize = 512;
 /// Below this many elements a second thread costs more than it gives.
 const PARALLEL: usize = 1 << 14;
-/// Rows added in `f32` before a column sum is moved to `f64`.
-const COLUMN_BLOCK: usize = 32;
 
 /// A function of one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +47,7 @@ pub enum Binary {
 /// How a kernel's values along one axis become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduction {
-    /// Sum, accumulated in blocks.
+    /// Sum, accumulated in `f64`.
     Sum,
     /// Maximum.
     Max,
@@ -307,29 +305,28 @@ impl Kernel {
     ) {
         let axis = self.domain.len() - 2;
         let mut totals = [0.0_f64; TILE];
-        out.fill(if kind == Reduction::Sum { 0.0 } else { f32::NEG_INFINITY });
+        out.fill(f32::NEG_INFINITY);
         for k in 0..self.domain[axis] {
             for ((base, fetch), &outer) in frame.bases.iter_mut().zip(&self.fetches).zip(bases) {
                 *base = advance(outer, &fetch.load, axis, k);
             }
             let values = self.tile(inputs, frame, start, out.len());
             match (kind, values) {
-                (Reduction::Sum, Values::Slice(values)) => add_to(out, values),
-                (Reduction::Sum, Values::Scalar(value)) => out.iter_mut().for_each(|o| *o += value),
+                (Reduction::Sum, Values::Slice(values)) => {
+                    totals.iter_mut().zip(values).for_each(|(total, &v)| *total += f64::from(v));
+                }
+                (Reduction::Sum, Values::Scalar(value)) => {
+                    totals[..out.len()].iter_mut().for_each(|total| *total += f64::from(value));
+                }
                 (Reduction::Max, Values::Slice(values)) => {
                     out.iter_mut().zip(values).for_each(|(o, &v)| *o = o.max(v));
                 }
                 (Reduction::Max, Values::Scalar(value)) => out.iter_mut().for_each(|o| *o = o.max(value)),
             }
-            if kind == Reduction::Sum && k % COLUMN_BLOCK == COLUMN_BLOCK - 1 {
-                for (total, o) in totals.iter_mut().zip(out.iter_mut()) {
-                    *total += f64::from(std::mem::take(o));
-                }
-            }
         }
         if kind == Reduction::Sum {
             for (total, o) in totals.iter().zip(out) {
-                *o = (f64::from(*o) + total) as f32;
+                *o = *total as f32;
             }
         }
     }
@@ -546,17 +543,17 @@ fn binary(kind: Binary, a: Values, b: Values, dst: &mut [f32]) {
     }
 }
 
-/// A sum in sixteen lanes, then in `f64`.
+/// A sum in `f64`: gradients of norms cancel to a thousandth of their terms.
 fn sum_of(values: &[f32]) -> f64 {
-    let mut lanes = [0.0_f32; 16];
+    let mut lanes = [0.0_f64; 16];
     let chunks = values.chunks_exact(16);
     let rest: f64 = chunks.remainder().iter().map(|&v| f64::from(v)).sum();
     for chunk in chunks {
         for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane += v;
+            *lane += f64::from(v);
         }
     }
-    lanes.iter().map(|&v| f64::from(v)).sum::<f64>() + rest
+    lanes.iter().sum::<f64>() + rest
 }
 
 fn max_of(values: &[f32]) -> f32 {
@@ -569,10 +566,4 @@ fn max_of(values: &[f32]) -> f32 {
         }
     }
     lanes.iter().copied().fold(rest, f32::max)
-}
-
-fn add_to(out: &mut [f32], values: &[f32]) {
-    for (o, &v) in out.iter_mut().zip(values) {
-        *o += v;
-    }
 }

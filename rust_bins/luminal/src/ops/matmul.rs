@@ -101,7 +101,6 @@ impl MatMul {
         let threads = rayon::current_num_threads();
         let output = Output(out.as_mut_ptr());
         let one = |&[l, r, o]: &[usize; 3], parallelism: Parallelism| {
-            let output = output;
             for (step, &[sl, sr, _]) in summed.iter().enumerate() {
                 let (l, r) = (l + sl + self.lhs.offset, r + sr + self.rhs.offset);
                 self.product(output, o, &lhs[l..], &rhs[r..], step > 0, parallelism);
