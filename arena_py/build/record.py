@@ -62,6 +62,8 @@ def write(path: Path, record: BuildRecord) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        # `mkstemp` makes it readable by its owner alone; the executable beside it is for everybody.
+        scratch.chmod(0o644)
         scratch.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
