@@ -1,6 +1,5 @@
 //! Attention with shared key heads, and its cache.
 
-use burn::tensor::activation::softmax;
 use burn::tensor::module::attention as fused_attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -35,7 +34,12 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: Visible) -> 
             let split = scores.reshape([b, kv_heads, group, t * s]) + mask.reshape([1, 1, 1, t * s]);
             scores = split.reshape([b, kv_heads, group * t, s]);
         }
-        softmax(scores, 3).matmul(v).reshape([b, heads, t, width])
+        // The softmax's division is left to the product's rows, which are far fewer than the scores. The maximum only
+        // shifts both sides of that division: no gradient passes through it.
+        let greatest = scores.clone().inner().max_dim(3);
+        let weights = (scores - on_tape_of(&v, greatest)).exp();
+        let sums = weights.clone().sum_dim(3);
+        (weights.matmul(v) / sums).reshape([b, heads, t, width])
     };
     out.swap_dims(1, 2).reshape([b, t, heads * width])
 }
@@ -67,6 +71,11 @@ fn causal_mask(t: usize, s: usize, device: &Device) -> Tensor<2> {
     let values: Vec<f32> =
         (0..t).flat_map(|i| (0..s).map(move |j| if j + t <= i + s { 0.0 } else { f32::NEG_INFINITY })).collect();
     Tensor::from_data(TensorData::new(values, [t, s]), device)
+}
+
+/// A constant on the device of `like`, which may be one with a tape.
+fn on_tape_of<const D: usize>(like: &Tensor<4>, constant: Tensor<D>) -> Tensor<D> {
+    if like.device().is_autodiff() { constant.autodiff() } else { constant }
 }
 
 fn is_flex(device: &Device) -> bool {
