@@ -6,9 +6,7 @@ use meganeura::{NodeId, TuningKnobs};
 use crate::net::Net;
 use crate::ops::{reshape, scale};
 
-/// The widest head whose gradient the framework's kernels for short sequences compute right: one workgroup of 64.
-const WIDEST_SHORT: usize = 64;
-/// Threads of a workgroup of the kernels for long sequences.
+/// Threads of a workgroup of the framework's kernels for long sequences.
 const WORKGROUP: usize = 256;
 
 /// Which keys a query sees.
@@ -18,15 +16,6 @@ pub enum Mask {
     Causal,
     /// Every query sees every key.
     None,
-}
-
-/// A gradient of attention that needs the kernels for long sequences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wide {
-    /// The padded width of a head.
-    width: usize,
-    /// Queries or keys, whichever are fewer.
-    rows: usize,
 }
 
 /// Scaled dot-product attention of a time-major batch: `q` is `[T * B, heads * width]`, `k` and `v` are
@@ -44,77 +33,78 @@ pub fn attention(
     mask: Mask,
 ) -> NodeId {
     let (q_heads, kv_heads) = (heads.0 * batch, heads.1 * batch);
-    let padded = width.next_power_of_two().max(2);
     let shape = net.dims(qkv[0]).to_vec();
-    let [q, k, v] = [(qkv[0], q_heads), (qkv[1], kv_heads), (qkv[2], kv_heads)].map(|(x, heads)| {
+    let [rows, kv_rows] = [(qkv[0], q_heads), (qkv[1], kv_heads)].map(|(x, heads)| {
         let size: usize = net.dims(x).iter().product();
-        let rows = size / (heads * width);
-        let x = pad_columns(net, x, size / width, width, padded);
-        reshape(net, x, &[rows, heads * padded])
+        size / (heads * width)
     });
-    let rows = net.dims(q)[0];
-    let [q, k, v] = lengthen(net, [q, k, v], padded, mask);
+    let mut padded = width.next_power_of_two().max(2);
+    let marked = net.training && mask == Mask::None && kv_rows < least_rows(padded);
+    if marked {
+        padded = (width + 1).next_power_of_two();
+    }
+    // The kernel divides by the root of the padded width.
+    let q = if padded == width { qkv[0] } else { scale(net, qkv[0], (padded as f64 / width as f64).sqrt()) };
+    let q = if marked { mark_columns(net, q, q_heads * rows, width, padded) } else { q };
+    let q = if marked { q } else { pad_columns(net, q, q_heads * rows, width, padded) };
+    let q = reshape(net, q, &[rows, q_heads * padded]);
+    let [k, v] = [qkv[1], qkv[2]].map(|x| {
+        let x = pad_columns(net, x, kv_heads * kv_rows, width, padded);
+        reshape(net, x, &[kv_rows, kv_heads * padded])
+    });
+    let [q, k, v] = if net.training { lengthen(net, [q, k, v], (width, padded), kv_heads, marked) } else { [q, k, v] };
     // The framework writes the gradient of `v` to a buffer that a reshape of it has not heard of; a product in between
     // has a buffer of its own.
     let reshaped = matches!(net.graph.node(v).op, Op::Identity);
     let v = if net.training && reshaped { scale(net, v, 1.0) } else { v };
-    let q = if padded == width { q } else { scale(net, q, (padded as f64 / width as f64).sqrt()) };
     let (h, kv, w) = (q_heads as u32, kv_heads as u32, padded as u32);
     let mixed = match mask {
         Mask::Causal => net.graph.causal_attention(q, k, v, h, kv, w),
         Mask::None => net.graph.multi_head_attn(q, k, v, h, kv, w, true),
     };
     let mixed = net.rows_until(mixed, rows);
-    let mixed = cut_columns(net, mixed, shape.iter().product::<usize>() / width, width, padded);
+    let mixed = cut_columns(net, mixed, rows * q_heads, width, padded);
     reshape(net, mixed, &shape)
 }
 
-/// Makes the sequences long enough for a right gradient.
+/// What the score of a key that is not there gets.
+const HIDDEN: f32 = -1e9;
+
+/// The rows from which on the framework picks its kernels for long sequences.
+fn least_rows(width: usize) -> usize {
+    let values_a_thread = width.min(TuningKnobs::default().flash_grad_kv_ept_cap as usize);
+    WORKGROUP * values_a_thread / width
+}
+
+/// Makes the sequences of a graph to differentiate long enough for the framework's kernels for long sequences.
 ///
-/// The framework has two kernels for it and picks by length; the one for short sequences has 64 threads, one for each
-/// value of a head, and drops the others of a wider head without a word. Queries of zeros at the end change nothing
-/// before them. Keys of zeros would be seen where there is no mask: there every key is repeated as often, which halves
-/// each weight and doubles their number.
-fn lengthen(net: &mut Net, qkv: [NodeId; 3], width: usize, mask: Mask) -> [NodeId; 3] {
-    if !net.training || width <= WIDEST_SHORT {
-        return qkv;
-    }
-    let least = WORKGROUP * smallest_cap(width) / width;
+/// It picks its kernels for the gradient by length. The ones for short sequences have 64 threads, one for each value of
+/// a head, and drop the others of a wider head without a word; where threads are a CPU's they also spend nearly all
+/// their time at barriers. Queries of zeros at the end change nothing before them, and neither do keys under a causal
+/// mask. Where there is none, one more column of the keys hides those that are not there (`marked`).
+fn lengthen(net: &mut Net, qkv: [NodeId; 3], width: (usize, usize), kv_heads: usize, marked: bool) -> [NodeId; 3] {
+    let (width, padded) = width;
+    let least = least_rows(padded);
     let [q, k, v] = qkv;
+    let missing = least.saturating_sub(net.dims(k)[0]);
     let q = with_zero_rows(net, q, least);
-    let [k, v] = [k, v].map(|mut x| match mask {
-        Mask::Causal => with_zero_rows(net, x, least),
-        Mask::None => {
-            let once = x;
-            while net.dims(x)[0] < least {
-                x = net.join_rows(x, once);
-            }
-            x
-        }
-    });
-    let rows = net.dims(q)[0].min(net.dims(k)[0]);
-    net.wide.push(Wide { width, rows });
-    [q, k, v]
-}
-
-/// The smallest number of values that one thread of a long sequence's kernel may hold, so that a workgroup has at least
-/// two rows (below that the framework falls back to the other kernel).
-fn smallest_cap(width: usize) -> usize {
-    (2 * width / WORKGROUP).max(2)
-}
-
-/// The settings under which the framework picks the kernels for long sequences for every gradient in `wide`: as many
-/// values a thread as the shortest sequence allows.
-pub fn knobs(wide: &[Wide]) -> TuningKnobs {
-    let default = TuningKnobs::default();
-    let cap = wide.iter().map(|w| (w.rows * w.width / WORKGROUP).max(smallest_cap(w.width))).min();
-    let Some(cap) = cap else { return default };
-    let cap = 1 << cap.ilog2();
-    TuningKnobs {
-        flash_grad_q_ept_cap: default.flash_grad_q_ept_cap.min(cap),
-        flash_grad_kv_ept_cap: default.flash_grad_kv_ept_cap.min(cap),
-        ..default
+    let v = with_zero_rows(net, v, least);
+    if !marked || missing == 0 {
+        return [q, with_zero_rows(net, k, least), v];
     }
+    let mut head = vec![0.0; padded];
+    head[width] = HIDDEN;
+    let hidden = net.graph.constant(head.repeat(missing * kv_heads), &[missing, kv_heads * padded]);
+    [q, net.join_rows(k, hidden), v]
+}
+
+/// `rows` rows of `width` values, each followed by a one and then zeros up to `padded`.
+fn mark_columns(net: &mut Net, x: NodeId, rows: usize, width: usize, padded: usize) -> NodeId {
+    let mut ones = vec![0.0; padded - width];
+    ones[0] = 1.0;
+    let marks = net.graph.constant(ones.repeat(rows), &[rows * (padded - width)]);
+    let flat = reshape(net, x, &[rows * width]);
+    net.graph.concat(flat, marks, rows as u32, width as u32, (padded - width) as u32, 1)
 }
 
 /// At least `least` rows, those that are missing of zeros.
@@ -160,9 +150,6 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// What the score of a position that is not yet written gets.
-    const UNWRITTEN: f32 = -1e9;
-
     /// The width of a row's head: the head's own, one column that marks the positions not yet written, zeros.
     fn padded(&self) -> usize {
         (self.width + 1).next_power_of_two()
@@ -178,7 +165,7 @@ impl Cache {
         }
         if keys {
             let written = rows.len() / self.width;
-            cache.chunks_exact_mut(padded).skip(written).for_each(|row| row[self.width] = Self::UNWRITTEN);
+            cache.chunks_exact_mut(padded).skip(written).for_each(|row| row[self.width] = HIDDEN);
         }
         cache
     }
@@ -195,11 +182,7 @@ pub fn attention_to_cache(net: &mut Net, qkv: [NodeId; 3], cache: &Cache, positi
     let q_heads = shape.iter().product::<usize>() / width;
     // The kernel divides by the root of the padded width.
     let q = scale(net, qkv[0], (padded as f64 / width as f64).sqrt());
-    let mut ones = vec![0.0; padded - width];
-    ones[0] = 1.0;
-    let marks = net.graph.constant(ones.repeat(q_heads), &[q_heads * (padded - width)]);
-    let flat = reshape(net, q, &[q_heads * width]);
-    let q = net.graph.concat(flat, marks, q_heads as u32, width as u32, (padded - width) as u32, 1);
+    let q = mark_columns(net, q, q_heads, width, padded);
     let q = reshape(net, q, &[1, q_heads * padded]);
     let [k, v] = [(qkv[1], "keys"), (qkv[2], "values")].map(|(x, kind)| {
         let row = pad_columns(net, x, cache.heads, width, padded);

@@ -117,9 +117,9 @@ impl Decode {
         let mut net = Net::new(&parameters, false);
         let logits = architecture.next(&mut net, prompt);
         net.graph.set_outputs(vec![logits]);
-        let next = compile(&net)?;
+        let step = compile(&net)?;
         let (tokens, logits, inputs) = (Vec::new(), Vec::new(), inputs.clone());
-        Ok(Self { architecture, prompt, start, next, handovers, inputs, tokens, logits })
+        Ok(Self { architecture, prompt, start, next: step, handovers, inputs, tokens, logits })
     }
 
     /// Runs a session and reads its logits `[B, V]`.
@@ -143,7 +143,7 @@ impl Decode {
                 start.read_output_by_index(i + 1, &mut values);
                 match handover {
                     Handover::Keys(cache) => {
-                        next.set_input(&format!("{}.keys", cache.name), &cache.filled(&values, true))
+                        next.set_input(&format!("{}.keys", cache.name), &cache.filled(&values, true));
                     }
                     Handover::Values(cache) => {
                         next.set_input(&format!("{}.values", cache.name), &cache.filled(&values, false));
@@ -159,7 +159,10 @@ impl Decode {
     fn choose(&mut self, logits: Vec<f32>) -> Vec<i64> {
         let largest =
             |row: &[f32]| row.iter().enumerate().fold(0, |best, (i, value)| if *value > row[best] { i } else { best });
-        let tokens: Vec<i64> = logits.chunks_exact(self.architecture.vocabulary()).map(|r| largest(r) as i64).collect();
+        let tokens: Vec<i64> = logits
+            .chunks_exact(self.architecture.vocabulary())
+            .map(|r| i64::try_from(largest(r)).expect("a vocabulary fits"))
+            .collect();
         self.tokens.extend(&tokens);
         self.logits.extend(logits);
         tokens

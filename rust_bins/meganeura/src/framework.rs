@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::architecture::Architecture;
 use crate::decode::Decode;
+use crate::device;
 use crate::llama::Llama;
 use crate::net::Net;
 use crate::optimizer::Schedule;
@@ -24,7 +25,6 @@ use crate::smolvla_expert::SmolVlaExpert;
 use crate::store::Store;
 use crate::unet2d_condition::UNet2DCondition;
 use crate::whisper::Whisper;
-use crate::{attention, device};
 
 /// meganeura on Vulkan.
 pub struct Meganeura;
@@ -150,7 +150,6 @@ impl Loaded {
                     options: CompileOptions {
                         flash_forward_coop: false,
                         flash_backward_coop: false,
-                        knobs: attention::knobs(&net.wide),
                         ..CompileOptions::default()
                     },
                     runtime: SessionOptions { coop: CoopPolicy::Disabled, ..SessionOptions::default() },

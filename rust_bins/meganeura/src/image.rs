@@ -191,8 +191,8 @@ impl Image {
         reshape(net, columns, &[self.pixels() * self.batch, self.channels])
     }
 
-    /// The inverse of [`Image::tokens`], into an image of these dimensions.
-    pub fn from_tokens(self, net: &mut Net, tokens: NodeId) -> Self {
+    /// The inverse of [`Image::tokens`]: an image of these dimensions.
+    pub fn with_tokens(self, net: &mut Net, tokens: NodeId) -> Self {
         let rows = reshape(net, tokens, &[self.pixels(), self.batch * self.channels]);
         let columns = net.graph.transpose(rows);
         let size = self.batch * self.channels * self.pixels();

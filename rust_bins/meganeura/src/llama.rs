@@ -164,7 +164,9 @@ impl Generative for Llama {
         let mut caches = Vec::new();
         let hidden = self.decoder(net, prompt.batch, prompt.seq, tables, &mut Past::Own(&mut caches));
         let last = net.rows_from(hidden, (prompt.seq - 1) * prompt.batch);
-        caches.iter_mut().for_each(|(cache, _)| cache.length = prompt.length());
+        for (cache, _) in &mut caches {
+            cache.length = prompt.length();
+        }
         Start { logits: self.head(net, last), caches, constants: vec![] }
     }
 

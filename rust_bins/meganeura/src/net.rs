@@ -5,16 +5,12 @@ use std::collections::BTreeMap;
 use arena_runner::architecture::Parameter;
 use meganeura::{Graph, NodeId};
 
-use crate::attention::Wide;
-
 /// A graph and the parameters that it uses so far.
 pub struct Net {
     /// The framework's graph, for every operation that needs no help from here.
     pub graph: Graph,
     /// Whether the graph will be differentiated.
     pub training: bool,
-    /// What decides how the framework's kernels for the gradient of attention must be set.
-    pub wide: Vec<Wide>,
     shapes: BTreeMap<String, Vec<usize>>,
     parameters: BTreeMap<String, NodeId>,
     frozen: Vec<Frozen>,
@@ -38,7 +34,6 @@ impl Net {
         Self {
             graph: Graph::new(),
             training,
-            wide: Vec::new(),
             shapes,
             parameters: BTreeMap::new(),
             frozen: Vec::new(),

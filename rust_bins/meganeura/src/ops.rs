@@ -59,8 +59,8 @@ pub fn rotary_tables(positions: std::ops::Range<usize>, heads: usize, width: usi
         let angle = |i: usize| position as f64 * theta.powf(-((2 * i) as f64) / width as f64);
         let cos_row: Vec<f32> = (0..width).map(|i| angle(i % half).cos() as f32).collect();
         // The first half takes minus the second, the second takes plus the first.
-        let sign = |i: usize| if i < half { -1.0 } else { 1.0 };
-        let sin_row: Vec<f32> = (0..width).map(|i| (angle(i % half).sin() * sign(i)) as f32).collect();
+        let direction = |i: usize| if i < half { -1.0 } else { 1.0 };
+        let sin_row: Vec<f32> = (0..width).map(|i| (angle(i % half).sin() * direction(i)) as f32).collect();
         for _ in 0..heads {
             cos.extend_from_slice(&cos_row);
             sin.extend_from_slice(&sin_row);

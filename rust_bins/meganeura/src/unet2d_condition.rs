@@ -130,7 +130,7 @@ impl UNet2DCondition {
                 block_of(net, hidden, &format!("{name}.transformer_blocks.{block}"), transformer, x.batch, condition);
         }
         let hidden = projection(net, hidden, &format!("{name}.proj_out"), transformer.channels);
-        let hidden = x.from_tokens(net, hidden);
+        let hidden = x.with_tokens(net, hidden);
         x.add(net, hidden)
     }
 }

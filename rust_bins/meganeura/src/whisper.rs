@@ -245,7 +245,9 @@ impl Generative for Whisper {
         let past = &mut Past::Own { encoded, caches: &mut caches, constants: &mut constants };
         let x = self.decode(net, prompt.batch, prompt.seq, past);
         let last = net.rows_from(x, (prompt.seq - 1) * prompt.batch);
-        caches.iter_mut().for_each(|(cache, _)| cache.length = prompt.length());
+        for (cache, _) in &mut caches {
+            cache.length = prompt.length();
+        }
         Start { logits: self.head(net, last), caches, constants }
     }
 

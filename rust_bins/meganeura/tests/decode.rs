@@ -63,7 +63,7 @@ fn decode_is_infer(case: &Case, others: &[&str]) {
         let distance = decoded.iter().zip(inferred).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
         assert!(distance <= 2e-6 * size, "sample {b}, token {i}: {distance} of {size}");
         let best = decoded.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        assert!(decoded[tokens[b * NEW + i] as usize] >= best, "sample {b}, token {i}");
+        assert!(decoded[usize::try_from(tokens[b * NEW + i]).unwrap()] >= best, "sample {b}, token {i}");
     }
 }
 
