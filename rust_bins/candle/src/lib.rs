@@ -1,0 +1,17 @@
+//! The arena's runner on candle: its own kernels on the CPU, `gemm` and rayon below them.
+
+mod decode;
+mod framework;
+mod graft;
+mod llama;
+mod network;
+mod ops;
+mod optimizer;
+mod program;
+mod resnet;
+mod smolvla_expert;
+mod store;
+mod unet2d_condition;
+mod whisper;
+
+pub use framework::Candle;

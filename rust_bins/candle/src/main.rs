@@ -1,0 +1,7 @@
+//! `arena-candle`: the runner on candle.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    arena_runner::main(&arena_candle::Candle)
+}

@@ -1,0 +1,136 @@
+//! Programs: `infer`, `train` and `step` of any network.
+
+use std::collections::BTreeMap;
+
+use arena_runner::{Boundary, Error, Execution, Inputs, Output, Program, Result, Task};
+use candle_core::{Device, Tensor};
+
+use crate::decode::Decode;
+use crate::network::{Bound, Network, internal};
+use crate::optimizer::Update;
+use crate::store::Store;
+
+/// The program of a task.
+///
+/// # Errors
+/// `unsupported` when the network does not generate, `invalid_inputs`.
+pub fn prepare(network: Box<dyn Network>, store: &Store, task: &Task, inputs: &Inputs) -> Result<Box<dyn Program>> {
+    let bound = network.bind(inputs, task.has_loss())?;
+    Ok(match task {
+        Task::Infer => Box::new(Infer { network, bound, output: None }),
+        Task::Decode { new_tokens } if network.decoder().is_some() => {
+            let most = network.most_new_tokens(&bound).map_err(internal)?;
+            if *new_tokens > most {
+                return Err(Error::unsupported(format!("{new_tokens} new tokens: the model has positions for {most}")));
+            }
+            Box::new(Decode::new(network, bound, *new_tokens))
+        }
+        Task::Decode { .. } => return Err(Error::unsupported("task `decode` of a network that does not generate")),
+        Task::Train => Box::new(Train { network, bound, store: store.clone(), loss: 0.0, gradients: BTreeMap::new() }),
+        Task::Step(optimizer) => Box::new(Step {
+            train: Train { network, bound, store: store.clone(), loss: 0.0, gradients: BTreeMap::new() },
+            update: Update::new(optimizer.clone()),
+        }),
+    })
+}
+
+/// The values of a tensor, row-major.
+///
+/// # Errors
+/// `internal`, candle's.
+pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.flatten_all().and_then(|flat| flat.to_vec1()).map_err(internal)
+}
+
+struct Infer {
+    network: Box<dyn Network>,
+    bound: Bound,
+    output: Option<Tensor>,
+}
+
+impl Program for Infer {
+    fn bind(&mut self, inputs: &Inputs) -> Result<()> {
+        self.bound = self.network.bind(inputs, false)?;
+        Ok(())
+    }
+
+    fn execute(&mut self, _: Boundary) -> Result<Execution> {
+        // The old output goes first, so that there is never room for two.
+        self.output = None;
+        let output = Device::Cpu.with_context(|| self.network.forward(&self.bound)).map_err(internal)?;
+        self.output = Some(output);
+        Ok(Execution::default())
+    }
+
+    fn outputs(&self) -> Result<Vec<Output<'_>>> {
+        let output = self.output.iter();
+        Ok(output.map(|tensor| lazy(self.network.output_name().into(), tensor)).collect())
+    }
+}
+
+struct Train {
+    network: Box<dyn Network>,
+    bound: Bound,
+    store: Store,
+    loss: f32,
+    gradients: BTreeMap<String, Tensor>,
+}
+
+impl Train {
+    fn backward(&self) -> candle_core::Result<(f32, BTreeMap<String, Tensor>)> {
+        let loss = self.network.loss(&self.bound)?;
+        let gradients = self.store.gradients(&mut loss.backward()?)?;
+        Ok((loss.to_scalar()?, gradients))
+    }
+
+    fn loss(&self) -> Output<'_> {
+        Output::f32("loss", &[], vec![self.loss])
+    }
+}
+
+impl Program for Train {
+    fn bind(&mut self, inputs: &Inputs) -> Result<()> {
+        self.bound = self.network.bind(inputs, true)?;
+        Ok(())
+    }
+
+    fn execute(&mut self, _: Boundary) -> Result<Execution> {
+        // The old gradients go first, so that there is never room for two sets.
+        self.gradients.clear();
+        (self.loss, self.gradients) = Device::Cpu.with_context(|| self.backward()).map_err(internal)?;
+        Ok(Execution::default())
+    }
+
+    fn outputs(&self) -> Result<Vec<Output<'_>>> {
+        let gradients = self.gradients.iter().map(|(name, gradient)| lazy(format!("grad.{name}"), gradient));
+        Ok(std::iter::once(self.loss()).chain(gradients).collect())
+    }
+}
+
+struct Step {
+    train: Train,
+    update: Update,
+}
+
+impl Program for Step {
+    fn bind(&mut self, inputs: &Inputs) -> Result<()> {
+        self.train.bind(inputs)
+    }
+
+    fn execute(&mut self, boundary: Boundary) -> Result<Execution> {
+        let execution = self.train.execute(boundary)?;
+        let Self { train: Train { store, gradients, .. }, update } = self;
+        Device::Cpu.with_context(|| update.step(store.trainable(), gradients)).map_err(internal)?;
+        self.train.gradients.clear();
+        Ok(execution)
+    }
+
+    fn outputs(&self) -> Result<Vec<Output<'_>>> {
+        let parameters = self.train.store.trainable().map(|(name, var)| lazy(format!("param.{name}"), var.as_tensor()));
+        Ok(std::iter::once(self.train.loss()).chain(parameters).collect())
+    }
+}
+
+fn lazy(name: String, tensor: &Tensor) -> Output<'_> {
+    Output::lazy(name, tensor.dims(), || values(tensor))
+}
