@@ -199,7 +199,7 @@ impl DecodeProgram {
 /// The place of the largest value of each row, the first of equal ones.
 fn argmax(logits: &[f32], rows: usize) -> Vec<i64> {
     let largest = |row: &[f32]| (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-    logits.chunks_exact(logits.len() / rows).map(|row| largest(row) as i64).collect()
+    logits.chunks_exact(logits.len() / rows).map(|row| largest(row).cast_signed() as i64).collect()
 }
 
 impl Program for DecodeProgram {

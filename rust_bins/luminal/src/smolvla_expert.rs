@@ -1,4 +1,4 @@
-//! `smolvla-expert`: one denoising step of SmolVLA's action expert over the language model's keys and values (lerobot).
+//! `smolvla-expert`: one denoising step of `SmolVLA`'s action expert over the language model's keys and values (lerobot).
 
 use arena_runner::architecture::Parameter;
 use arena_runner::architecture::smolvla_expert::SmolVlaExpertConfig;

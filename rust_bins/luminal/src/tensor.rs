@@ -126,6 +126,9 @@ impl Tensor {
     }
 
     /// A new axis of length `n` at `axis`, its values repeated.
+    ///
+    /// # Panics
+    /// With six axes already: luminal's trackers hold no more.
     pub fn expand(self, axis: usize, n: usize) -> Self {
         assert!(self.tracker().len() < MAX_RANK, "a luminal tensor has at most {MAX_RANK} axes");
         let mut view = self.tracker();

@@ -190,7 +190,7 @@ impl Decoder for Whisper {
     fn token_feeds(&self, tokens: &[i64], position: usize, total: usize) -> Vec<Feed> {
         vec![
             Feed::ids("decoder_input_ids", &[tokens.len(), 1], tokens),
-            Feed::ids("position", &[1], &[position as i64]),
+            Feed::ids("position", &[1], &[position.cast_signed() as i64]),
             nn::place(position, total),
             nn::visible(position, total),
         ]

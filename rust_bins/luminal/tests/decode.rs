@@ -79,7 +79,7 @@ fn check(name: &str, ids_name: &str) {
             let scale = plain.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
             assert!(cached.iter().zip(plain).all(|(a, b)| (a - b).abs() <= 1e-5 * scale), "{name}: row {b}, token {i}");
             let best = (0..width).max_by(|&a, &b| plain[a].total_cmp(&plain[b])).unwrap();
-            assert_eq!(tokens[b * NEW_TOKENS + i] as usize, best, "{name}: row {b}, token {i}");
+            assert_eq!(tokens[b * NEW_TOKENS + i].to_bits(), (best as f32).to_bits(), "{name}: row {b}, token {i}");
         }
     }
 }

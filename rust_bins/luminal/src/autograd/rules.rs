@@ -37,7 +37,7 @@ pub fn vjp(
         let shape = View::of(&x[0].tracker()).physical;
         let (input, output) = (Tensor::of_node(graph, x[0].node(), &shape), Tensor::of_node(graph, node, &shape));
         let slope = unary_slope(graph, node, input, output);
-        return vec![(x[0].node(), cotangent.reshape(&shape) * slope)];
+        return vec![(x[0].node(), written(cotangent, &shape) * slope)];
     }
     let by_view = |contributions: Vec<Option<Tensor>>| {
         let pairs = x.iter().zip(contributions).filter(|(x, _)| wanted(x.node()));
@@ -66,7 +66,7 @@ pub fn vjp(
         return by_view(vec![Some(Tensor::apply(gradient, &[x[0], cotangent.contiguous()], &domain))]);
     }
     let (is_add, is_mul, is_copy, is_mod) = (any.is::<Add>(), any.is::<Mul>(), any.is::<Contiguous>(), any.is::<Mod>());
-    let g = cotangent.reshape(&domain);
+    let g = written(cotangent, &domain);
     if is_add {
         // d(a + b) = da + db
         by_view(vec![Some(g), Some(g)])
@@ -113,11 +113,17 @@ fn unary_slope(graph: &Graph, node: NodeIndex, x: Tensor, y: Tensor) -> Tensor {
     }
 }
 
+/// A cotangent whose axes are written as `shape`. A view of that shape stays a view: repeated axes must not be copied, for a
+/// product of two repeated tensors is what the passes know as a matrix product.
+fn written(cotangent: Tensor, shape: &[usize]) -> Tensor {
+    if cotangent.shape() == shape { cotangent } else { cotangent.reshape(shape) }
+}
+
 /// The cotangent of a reduction in the shape of the domain without the reduced axis.
 fn reduced(cotangent: Tensor, domain: &[usize], axis: usize) -> Tensor {
     let mut shape = domain.to_vec();
     shape.remove(axis);
-    if cotangent.shape() == shape { cotangent } else { cotangent.reshape(&shape) }
+    written(cotangent, &shape)
 }
 
 /// The cotangent goes to the largest element; equal ones share it (`torch.amax`).

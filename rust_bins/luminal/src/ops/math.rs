@@ -59,8 +59,8 @@ pub fn exp2(x: f32) -> f32 {
     p = p * f + 1.540_353e-4;
     p = p * f + 1.333_355_8e-3;
     p = p * f + 9.618_129e-3;
-    p = p * f + 5.550_410_9e-2;
-    p = p * f + 2.402_265_1e-1;
+    p = p * f + 5.550_411e-2;
+    p = p * f + 2.402_265e-1;
     p = p * f + std::f32::consts::LN_2;
     p = p * f + 1.0;
     // The integer sits in the low bits of `shifted`; half of it goes into each of two scales, so that 2^128 does not overflow
@@ -86,7 +86,7 @@ pub fn erf(x: f32) -> f32 {
     p = p * s + -2.101_024e-6;
     p = p * s + -5.692_506_4e-5;
     p = p * s + -7.349_906_3e-4;
-    p = p * s + -2.954_599_8e-3;
+    p = p * s + -2.954_6e-3;
     p = p * s + -1.609_603_3e-2;
     let mut q = -1.456_607_2e-5_f32;
     q = q * s + -2.133_740_6e-4;

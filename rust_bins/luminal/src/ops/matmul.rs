@@ -111,7 +111,9 @@ impl MatMul {
         if threads > 1 && batch.len() >= threads && batch.len() * m * n * k > 1 << 16 {
             batch.par_iter().for_each(|at| one(at, Parallelism::None));
         } else {
-            batch.iter().for_each(|at| one(at, alone(m * n * k)));
+            for at in &batch {
+                one(at, alone(m * n * k));
+            }
         }
         out
     }

@@ -41,6 +41,9 @@ pub fn consumers(graph: &Graph, node: NodeIndex) -> Vec<NodeIndex> {
 
 /// Replaces what a node reads. Operators of this crate know their own strides, so the edges carry empty trackers, which
 /// luminal copies and resolves in no time.
+///
+/// # Panics
+/// With 256 sources: luminal numbers inputs in a byte.
 pub fn rewire(graph: &mut Graph, node: NodeIndex, sources: &[NodeIndex]) {
     let old: Vec<_> = graph.graph.edges_directed(node, Direction::Incoming).map(|e| e.id()).collect();
     for edge in old {
