@@ -35,11 +35,11 @@ struct Attention {
     head_dim: usize,
 }
 
-/// The gated feed-forward layer.
+/// The gated feed-forward layer: `down(silu(gate(x)) * up(x))`.
 pub struct Mlp {
-    gate_proj: Linear,
-    up_proj: Linear,
-    down_proj: Linear,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
 }
 
 impl Architecture for LlamaConfig {
@@ -186,7 +186,7 @@ impl Mlp {
     /// When one is not listed.
     pub fn load(view: &View<'_>, name: &str) -> candle_core::Result<Self> {
         let linear = |part| Linear::load(view, &format!("{name}.{part}"));
-        Ok(Self { gate_proj: linear("gate_proj")?, up_proj: linear("up_proj")?, down_proj: linear("down_proj")? })
+        Ok(Self { gate: linear("gate_proj")?, up: linear("up_proj")?, down: linear("down_proj")? })
     }
 
     /// `x` `[.., hidden]`.
@@ -194,6 +194,6 @@ impl Mlp {
     /// # Errors
     /// Candle's.
     pub fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        self.down_proj.forward(&(self.gate_proj.forward(x)?.silu()? * self.up_proj.forward(x)?)?)
+        self.down.forward(&(self.gate.forward(x)?.silu()? * self.up.forward(x)?)?)
     }
 }

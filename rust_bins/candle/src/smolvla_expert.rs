@@ -1,4 +1,4 @@
-//! `smolvla-expert`: one denoising step of lerobot's SmolVLA action expert.
+//! `smolvla-expert`: one denoising step of lerobot's `SmolVLA` action expert.
 
 use arena_runner::architecture::Parameter;
 use arena_runner::architecture::smolvla_expert::SmolVlaExpertConfig;

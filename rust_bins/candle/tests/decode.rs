@@ -59,8 +59,8 @@ fn compare_with_rereading(name: &str, ids: &str, new_tokens: usize) {
             let off = actual.iter().zip(expected).fold(0f32, |m, (a, e)| m.max((a - e).abs()));
             assert!(off <= 1e-5 * scale, "{name}: token {i} of row {b}: {off} of {scale}");
             let best = (0..vocabulary).max_by(|&x, &y| expected[x].total_cmp(&expected[y])).expect("a vocabulary");
-            assert_eq!(tokens[b * new_tokens + i] as usize, best, "{name}: token {i} of row {b}");
-            row.push(best as i64);
+            assert!((tokens[b * new_tokens + i] - best as f32).abs() < 0.5, "{name}: token {i} of row {b}");
+            row.push(i64::try_from(best).expect("a small id"));
         }
     }
 }
