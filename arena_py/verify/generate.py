@@ -34,7 +34,7 @@ class Spec(msgspec.Struct, frozen=True):
 def source_hash() -> str:
     """A hash over the sources that weights, inputs and the reference depend on."""
     digest = hashlib.sha256()
-    canonical = [places.PACKAGE / "frameworks" / f"{name}.py" for name in ("pytorch", "reference")]
+    canonical = [places.PACKAGE / "frameworks" / f"{name}.py" for name in ("pytorch", "reference", "torch_programs")]
     for path in [*sorted((places.PACKAGE / "models").glob("*.py")), *canonical]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

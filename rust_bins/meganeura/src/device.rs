@@ -5,6 +5,9 @@ use std::sync::Arc;
 use arena_runner::{Error, Result};
 use blade_graphics::{Context, DeviceReport, DeviceReportStatus};
 use meganeura::runtime::GpuOptions;
+use meganeura::{Graph, Mode, SessionConfig};
+
+use crate::program::guard;
 
 /// Lavapipe's own setting of its pool, read by the driver when the device is created.
 const LAVAPIPE_THREADS: &str = "LP_NUM_THREADS";
@@ -30,7 +33,27 @@ pub fn open(threads: usize) -> Result<Arc<Context>> {
     })?;
     let device = context.device_information();
     eprintln!("device: {} ({}, {})", device.device_name, device.driver_name, device.driver_info);
-    Ok(Arc::new(context))
+    let context = Arc::new(context);
+    guard("the first execution on the device", || wake(&context))?;
+    Ok(context)
+}
+
+/// Executes one small convolution, whose result nobody reads.
+///
+/// Seen on Lavapipe: when the very first dispatch on a fresh device is the framework's `Conv2dGemm`, it leaves its
+/// output untouched, all zeros; every later one is right (`docs/framework-notes/meganeura.md`).
+fn wake(context: &Arc<Context>) {
+    let mut graph = Graph::new();
+    let (channels, side, taps) = (4, 8, 3);
+    let image = graph.input("image", &[channels * side * side]);
+    let kernel = graph.parameter("kernel", &[channels * channels * taps * taps]);
+    let [channels, side, taps] = [channels, side, taps].map(|extent| extent as u32);
+    let convolved = graph.conv2d_hw(image, kernel, 1, channels, side, side, channels, taps, taps, 1, 1, 1);
+    graph.set_outputs(vec![convolved]);
+    let config = SessionConfig { mode: Mode::Inference, gpu: Some(Arc::clone(context)), ..SessionConfig::default() };
+    let (mut session, _) = meganeura::build(&graph, config);
+    session.step();
+    session.wait();
 }
 
 fn choose(reports: &[DeviceReport], wanted: Option<u32>) -> Result<&DeviceReport> {
