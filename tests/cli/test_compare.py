@@ -178,7 +178,12 @@ def test_an_interruption_keeps_results_and_kills_runners(tmp_path, number, code)
     command = [sys.executable, str(PRETEND), str(tmp_path / "case"), "candle:cpu=good", "burn:flex=hang@bind", "--"]
     command += [*QUICK, "--framework", "candle", "--framework", "burn", "--task", "infer", "--task", "latency"]
     driver = subprocess.Popen(
-        [*command, "--output", str(tmp_path / "out")], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [*command, "--output", str(tmp_path / "out")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # A shell starts its background jobs with the signal ignored, and so would be what they start.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509
     )
     for line in driver.stderr:
         if "burn:flex: launch 1 of 1: verifying" in line:

@@ -278,13 +278,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn parse(value: Value) -> Result<ResNetConfig> {
+    fn parse(value: &Value) -> Result<ResNetConfig> {
         ResNetConfig::parse(value.as_object().expect("an object"))
     }
 
     #[test]
     fn resnet_50_has_its_published_number_of_parameters() {
-        let config = parse(json!({"num_labels": 1000})).unwrap();
+        let config = parse(&json!({"num_labels": 1000})).unwrap();
         let count = |trainable| {
             let all = config.parameters();
             all.iter().filter(|p| p.trainable == trainable).map(|p| p.shape.iter().product::<usize>()).sum::<usize>()
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn resnet_18_has_its_published_number_of_parameters() {
-        let config = parse(json!({
+        let config = parse(&json!({
             "layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2], "num_labels": 1000,
         }));
         let all = config.unwrap().parameters();
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn labels_are_counted_by_their_names() {
-        assert_eq!(parse(json!({"id2label": {"0": "a", "1": "b", "2": "c"}})).unwrap().num_labels, 3);
+        assert_eq!(parse(&json!({"id2label": {"0": "a", "1": "b", "2": "c"}})).unwrap().num_labels, 3);
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
             (json!({"groups": 2}), "groups"),
             (json!({"depths": [1]}), "depths"),
         ] {
-            let message = parse(config).unwrap_err().message;
+            let message = parse(&config).unwrap_err().message;
             assert!(message.contains(key), "{message}");
         }
     }

@@ -1,4 +1,4 @@
-//! `smolvla-expert`: one denoising step of the action expert of lerobot's SmolVLA (Shukor et al. 2025).
+//! `smolvla-expert`: one denoising step of the action expert of lerobot's `SmolVLA` (Shukor et al. 2025).
 
 use std::f64::consts::TAU;
 
@@ -184,7 +184,7 @@ impl SmolVlaExpertConfig {
         let (layers, heads, dim) = (self.num_hidden_layers, self.num_key_value_heads, self.head_dim);
         let (prefix_shape, prefix_keys) = inputs.f32("prefix_keys")?;
         let prefix = match *prefix_shape {
-            [l, b, s, h, e] if s > 0 && (l, b, h, e) == (layers, batch, heads, dim) => s,
+            [l, b, prefix, h, width] if prefix > 0 && (l, b, h, width) == (layers, batch, heads, dim) => prefix,
             _ => {
                 let expected = format!("[{layers}, {batch}, prefix, {heads}, {dim}]");
                 return Err(shaped("prefix_keys", prefix_shape, &expected));

@@ -103,7 +103,7 @@ impl WhisperConfig {
             ("encoder_attention_heads", parsed.encoder_attention_heads),
             ("decoder_attention_heads", parsed.decoder_attention_heads),
         ] {
-            if heads == 0 || parsed.d_model % heads != 0 {
+            if heads == 0 || !parsed.d_model.is_multiple_of(heads) {
                 return Err(Error::unsupported(format!(
                     "whisper: d_model {} is not a multiple of {key} {heads}",
                     parsed.d_model
