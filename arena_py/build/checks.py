@@ -22,10 +22,6 @@ ROOM_BYTES = 15_000_000_000
 """PyTorch's environment with its CUDA libraries takes 6 GB, a Rust runner's target folder 1 to 2 GB each."""
 MEMORY_BYTES = 4_000_000_000
 """Linking the largest Rust runner, or the float64 reference of the default model, takes about 3 GB."""
-GET_COMPILER = {
-    "darwin": "xcode-select --install",
-    "win32": "winget install Microsoft.VisualStudio.2022.BuildTools",
-}
 
 
 @dataclass(frozen=True)
@@ -91,8 +87,7 @@ def c_compiler() -> Check:
     chosen = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
     path = next((path for each in chosen if (path := shutil.which(each))), None)
     if path is None:
-        get = GET_COMPILER.get(sys.platform, "apt-get install build-essential")
-        return Check(name, "missing", f"{' or '.join(chosen)} not found: cargo cannot link", get)
+        return Check(name, "missing", f"{' or '.join(chosen)} not found: cargo cannot link", tools.get_compiler())
     said = process.output([path, "--version"]) or ""
     return Check(name, "ok", said.splitlines()[0][:50] if said else path)
 

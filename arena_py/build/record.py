@@ -19,6 +19,17 @@ SCHEMA = 1
 CHUNK_BYTES = 1 << 20
 
 
+class TorchWheels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which build of torch an environment holds."""
+
+    index: str
+    """`registry`: the package registry's; `cpu`, `rocm7.2`, …: of that index of PyTorch."""
+    why: str
+    version: str
+    hashes: list[str] = []
+    """Of an index of PyTorch: those that it stated when torch was installed; the lock cannot hold them."""
+
+
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One build of one runner."""
 
@@ -41,6 +52,8 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Of the file that was copied into `artifacts/bin/`; none for an environment."""
     started: str
     """ISO 8601, UTC."""
+    torch: TorchWheels | None = None
+    """Of an environment with torch."""
 
 
 def read(path: Path) -> BuildRecord | None:
