@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from arena_py.contract.adapter import Framework
 
 FRAMEWORKS = {
+    "jax": "arena_py.frameworks.jax:Jax",
     "pytorch": "arena_py.frameworks.pytorch:PyTorch",
     "reference": "arena_py.frameworks.reference:Reference",
 }
