@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 FRAMEWORKS = {
     "jax": "arena_py.frameworks.jax:Jax",
+    "mlx": "arena_py.frameworks.mlx:Mlx",
     "pytorch": "arena_py.frameworks.pytorch:PyTorch",
     "reference": "arena_py.frameworks.reference:Reference",
 }
