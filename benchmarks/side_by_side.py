@@ -34,6 +34,8 @@ from arena_py.verify.canon import Canon
 BENCHMARKS = Path(__file__).resolve().parent
 PAIRS = (
     ("pytorch:eager", "direct pytorch", 1.02),
+    ("jax:cpu", "direct jax", 1.02),
+    ("mlx:cpu", "direct mlx", 1.02),
     ("candle:cpu", "direct candle", 1.25),
     ("burn:flex", "candle:cpu", 2.0),
 )
@@ -103,11 +105,15 @@ def _direct(files: cases.CaseFiles, threads: int, stack: contextlib.ExitStack) -
         check=True,
     )
     python = [str(python_of("pytorch")), str(BENCHMARKS / "direct_pytorch.py")]
+    jax = [str(python_of("jax")), str(BENCHMARKS / "direct_jax.py"), "--threads", str(threads)]
+    mlx = [str(python_of("mlx")), str(BENCHMARKS / "direct_mlx.py")]
     config = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "config.json"
     config.write_text(json.dumps(files.case.model.file.config))
     candle = [str(target / "release" / "direct-candle"), str(config), str(files.weights), str(files.inputs)]
     return {
         "direct pytorch": lambda count: _run([*python, "--threads", str(threads), "--iterations", str(count)], threads),
+        "direct jax": lambda count: _run([*jax, "--iterations", str(count)], threads),
+        "direct mlx": lambda count: _run([*mlx, "--iterations", str(count)], threads),
         "direct candle": lambda count: _run([*candle, str(count)], threads),
     }
 

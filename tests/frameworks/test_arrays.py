@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -173,6 +174,16 @@ def test_a_backend_without_its_package_is_unsupported(session: Session) -> None:
     with pytest.raises(RunnerRefused, match="cuda") as caught:
         session.load(case.model, case.weights, backend="cuda", precision="f32")
     assert caught.value.code == "unsupported"
+
+
+def test_mlx_says_when_it_cannot_fuse(runner: Callable[[str], Target], tmp_path: Path) -> None:
+    python, *rest = runner("mlx").command
+    for path, said in (("/usr/bin:/bin", False), (str(tmp_path), True)):
+        done = subprocess.run(
+            [python, *rest, "describe"], capture_output=True, text=True, check=True, env={"PATH": path}
+        )
+        features = json.loads(done.stdout)["build"]["features"]
+        assert any("not fused" in feature for feature in features) == said
 
 
 def compute_threads(session: Session) -> int:
