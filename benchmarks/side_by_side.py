@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         blocks = _runners(options.framework or frameworks(), files, options.threads, stack)
         if case.model.name == "smollm2-135m" and case.task == "infer":
-            blocks |= _direct(files, options.threads, stack)
+            blocks |= _direct(files, options.threads, stack) | _direct_arrays(options.threads, blocks)
         medians = _rounds(blocks, options.rounds, options.iterations)
     _table(medians)
     return _verdict(medians) if case.task == "infer" else 0
@@ -105,17 +105,25 @@ def _direct(files: cases.CaseFiles, threads: int, stack: contextlib.ExitStack) -
         check=True,
     )
     python = [str(python_of("pytorch")), str(BENCHMARKS / "direct_pytorch.py")]
-    jax = [str(python_of("jax")), str(BENCHMARKS / "direct_jax.py"), "--threads", str(threads)]
-    mlx = [str(python_of("mlx")), str(BENCHMARKS / "direct_mlx.py")]
     config = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "config.json"
     config.write_text(json.dumps(files.case.model.file.config))
     candle = [str(target / "release" / "direct-candle"), str(config), str(files.weights), str(files.inputs)]
     return {
         "direct pytorch": lambda count: _run([*python, "--threads", str(threads), "--iterations", str(count)], threads),
-        "direct jax": lambda count: _run([*jax, "--iterations", str(count)], threads),
-        "direct mlx": lambda count: _run([*mlx, "--iterations", str(count)], threads),
         "direct candle": lambda count: _run([*candle, str(count)], threads),
     }
+
+
+def _direct_arrays(threads: int, runners: Iterable[str]) -> dict[str, Block]:
+    """The direct programs of the frameworks of arrays whose runners take part."""
+    blocks: dict[str, Block] = {}
+    for name, options in (("jax", ["--threads", str(threads)]), ("mlx", [])):
+        if f"{name}:cpu" in runners:
+            command = [str(python_of(name)), str(BENCHMARKS / f"direct_{name}.py"), *options]
+            blocks[f"direct {name}"] = lambda count, command=command: _run(
+                [*command, "--iterations", str(count)], threads
+            )
+    return blocks
 
 
 def _run(command: list[str], threads: int) -> list[int]:
