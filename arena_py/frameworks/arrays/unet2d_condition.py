@@ -10,7 +10,8 @@ import numpy as np
 from arena_py.architectures.unet2d_condition import LAYER_NORM_EPS, MAX_PERIOD, TRANSFORMER_GROUP_NORM_EPS
 
 if TYPE_CHECKING:
-    from arena_py.architectures.unet2d_condition import Layer, Resnet, Transformer, UNet2DConditionConfig
+    from arena_py.architectures.unet2d_condition import UNet2DConditionConfig
+    from arena_py.architectures.unet2d_plan import Layer, Resnet, Transformer
     from arena_py.frameworks.arrays.ops import Array, Batch, Ops, Parameters
 
 
