@@ -22,7 +22,7 @@ def session(
     Args:
         command: its argv, without `serve`.
         in_process: the Python framework that is to run in this process instead.
-        scratch: the working directory of a process.
+        scratch: the working directory of a process, or where a framework in this one may write.
         environment: the variant's own variables; `{threads}` is replaced.
         threads: what `load` asks for.
         timeouts_s: seconds for each operation; nothing limits a framework in this process.
@@ -35,4 +35,4 @@ def session(
     from arena_py.contract.in_process import InProcessSession  # noqa: PLC0415 (only where it is asked for)
     from arena_py.frameworks import framework  # noqa: PLC0415 (as above)
 
-    return InProcessSession(lambda: framework(in_process), environment=environment, threads=threads)
+    return InProcessSession(lambda: framework(in_process), scratch=scratch, environment=environment, threads=threads)

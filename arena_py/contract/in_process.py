@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from arena_py.contract.responder import Responder
 from arena_py.contract.server import unexpected
 from arena_py.contract.session import RunnerFailed, RunnerRefused, Session, settings
 
+SCRATCH = "ARENA_SCRATCH"
 A = TypeVar("A", bound=msgspec.Struct)
 
 
@@ -31,6 +33,7 @@ class InProcessSession(Session):
 
     Args:
         make: imports the framework and makes its adapter.
+        scratch: where it may write: `ARENA_SCRATCH` tells it.
         environment: the variant's own variables; `{threads}` is replaced.
         threads: what `load` asks for.
 
@@ -39,12 +42,17 @@ class InProcessSession(Session):
     """
 
     def __init__(
-        self, make: Callable[[], Framework], *, environment: Mapping[str, str] | None = None, threads: int = 1
+        self,
+        make: Callable[[], Framework],
+        *,
+        scratch: Path,
+        environment: Mapping[str, str] | None = None,
+        threads: int = 1,
     ) -> None:
         self.threads = threads
         self.startup_ns = None
         self._next_id = 1
-        os.environ.update(settings(threads, environment or {}))
+        os.environ.update(settings(threads, environment or {}), **{SCRATCH: str(scratch)})
         try:
             with _output_to_log():
                 framework = make()
