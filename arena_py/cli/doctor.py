@@ -78,7 +78,7 @@ def _asked(name: str, framework: Framework, variant: Variant, built: Built) -> C
     from arena_py.build.checks import Check
     from arena_py.build.describe import describe
 
-    again = f"python -m arena_py build --force {name}"
+    again = f"python -m arena_py build --force {name}" if built.record.place == "own" else None
     described = describe(built, variant)
     if isinstance(described, str):
         return Check(name, "missing", described, again)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 
 from arena_py.build import Built, launch
 from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared, Samples
-from arena_py.contract.session import Session
+from arena_py.contract.session import SETTLED_S, Session
 from arena_py.manifest import GateLimits
 from arena_py.measure.plan import Candidate
 from arena_py.results.document import Verification
@@ -48,12 +49,16 @@ class Running:
         return self.exercise.load(self.session)
 
     def prepare(self) -> Prepared:
-        """Compile for the case's inputs and execute once."""
-        return self.exercise.prepare(self.session)
+        """Compile for the case's inputs and execute once; its pools of threads are asleep afterwards."""
+        prepared = self.exercise.prepare(self.session)
+        time.sleep(SETTLED_S)
+        return prepared
 
     def run(self, iterations: int) -> Samples:
-        """Execute, timed, within the variant's boundary."""
-        return self.session.run(iterations, self.exercise.boundary)
+        """Execute, timed, within the variant's boundary; its pools of threads are asleep afterwards."""
+        samples = self.session.run(iterations, self.exercise.boundary)
+        time.sleep(SETTLED_S)
+        return samples
 
     def usage(self) -> MemoryUse | None:
         """Peak memory until now; none in the driver's own process."""
