@@ -50,14 +50,14 @@ class Canon:
         self._sessions.clear()
         self._folders.close()
 
-    def run(self, runner: Literal["reference", "pytorch"], exercise: Exercise, output: Path) -> None:
-        """The whole exercise, its outputs written to `output`.
+    def run(self, runner: Literal["reference", "pytorch"], exercise: Exercise, output: Path) -> list[float]:
+        """The whole exercise, its outputs written to `output`; the loss curve of a `step`.
 
         Raises:
             ArenaError: the weights or the configuration are not the model's, or the run failed.
         """
         try:
-            exercise.whole(self._session(runner), output)
+            return exercise.whole(self._session(runner), output)
         except RunnerFailed as error:
             self.rest()
             if isinstance(error, RunnerRefused) and error.code in HINTS:
