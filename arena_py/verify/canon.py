@@ -15,6 +15,7 @@ from arena_py import places
 from arena_py.build import python_of
 from arena_py.contract.session import RunnerFailed, RunnerRefused, Session
 from arena_py.errors import ArenaError
+from arena_py.verify import generate
 from arena_py.verify.exercise import Exercise
 
 TIMEOUT_S = 3600.0
@@ -47,6 +48,7 @@ class Canon:
 
     def rest(self) -> None:
         """End the processes; they come back when they are needed. Nothing else may run while something is timed."""
+        generate.rest()
         self._sessions.clear()
         self._folders.close()
 
