@@ -2,9 +2,10 @@
 
     python benchmarks/side_by_side.py [--case smollm2-135m/infer/b1s128]... [--rounds 8] [--iterations 5]
 
-Without a case: the inference and the training of each model of the suite `standard`. Every round gives each contender one block, in an order shuffled anew; a block is one `run` of a runner that stays
-alive, or one start of a direct program (its own first execution does not count). Ratios are of block medians, paired
-within rounds, with a 95 % bootstrap interval.
+Without a case: the inference and the training of each model of the suite `standard`. Every round gives each contender
+one block, in an order shuffled anew; a block is one `run` of a runner that stays alive, or a start of a direct program
+(its own first execution does not count). Ratios are of block medians, paired within rounds, with a 95 % bootstrap
+interval.
 """
 
 from __future__ import annotations
