@@ -202,7 +202,7 @@ def _prepared(files: CaseFiles) -> Prepared:
         weights_source=files.weights_source,
         weights_sha256=files.weights_sha256,
         inputs_sha256=files.recorded.inputs_sha256,
-        bound_inputs_sha256=files.recorded.bound_inputs_sha256,
+        bound_inputs_sha256=files.recorded.later_inputs_sha256,
         reference_sha256=files.recorded.expected_sha256,
         noise=files.noise,
     )

@@ -65,10 +65,17 @@ class Running:
         return self.session.usage()
 
     def verify(self) -> Verification:
-        """Bind the other inputs, execute once, and compare every output tensor with the reference."""
+        """Bind the other inputs, execute on each, and compare every output tensor with the reference."""
         outputs = self.folder / "outputs.safetensors"
-        self.exercise.rebind(self.session, outputs)
-        return gate.check(outputs, self.files.expected, self.files.noise, self.limits)
+        curve = self.exercise.rebind(self.session, outputs)
+        return gate.check(
+            outputs,
+            self.files.expected,
+            self.files.noise,
+            self.limits,
+            curve=curve,
+            reference_curve=self.files.recorded.curve,
+        )
 
     def log_tail(self) -> list[str]:
         """The last lines of the runner's log."""

@@ -140,7 +140,7 @@ def _exercise(target: Target, case: GoldenCase, task: TaskName, options: TaskOpt
         task=task,
         options=options,
         inputs=first_inputs,
-        bound_inputs=case.inputs,
+        later_inputs=[case.inputs],
         backend=target.backend,
         boundary=target.boundary,
     )
