@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from arena_py import places
-from arena_py.build import crate, lockfile, process, sources, tools, vulkan
+from arena_py.build import compiled, crate, lockfile, process, sources, tools, vulkan
 from arena_py.build.outcome import NotBuilt
 from arena_py.build.progress import size
 from arena_py.errors import ArenaError
@@ -22,10 +22,6 @@ ROOM_BYTES = 15_000_000_000
 """PyTorch's environment with its CUDA libraries takes 6 GB, a Rust runner's target folder 1 to 2 GB each."""
 MEMORY_BYTES = 4_000_000_000
 """Linking the largest Rust runner, or the float64 reference of the default model, takes about 3 GB."""
-GET_COMPILER = {
-    "darwin": "xcode-select --install",
-    "win32": "winget install Microsoft.VisualStudio.2022.BuildTools",
-}
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ def c_compiler() -> Check:
     chosen = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
     path = next((path for each in chosen if (path := shutil.which(each))), None)
     if path is None:
-        get = GET_COMPILER.get(sys.platform, "apt-get install build-essential")
+        get = compiled.GET_COMPILER.get(sys.platform, "apt-get install build-essential")
         return Check(name, "missing", f"{' or '.join(chosen)} not found: cargo cannot link", get)
     said = process.output([path, "--version"]) or ""
     return Check(name, "ok", said.splitlines()[0][:50] if said else path)
@@ -150,7 +146,7 @@ def _environment(framework: Framework) -> NotBuilt | None:
         lockfile.version(framework)
     except ArenaError as error:
         return NotBuilt(error.message, hint=error.hint)
-    return None
+    return compiled.obstacle(framework)
 
 
 def _executable(framework: Framework) -> NotBuilt | None:

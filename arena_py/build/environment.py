@@ -11,10 +11,11 @@ import hashlib
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from arena_py import places
-from arena_py.build import advice, lockfile, process, record, tools
+from arena_py.build import advice, compiled, lockfile, process, record, tools
 from arena_py.build.outcome import Built, NotBuilt
 from arena_py.build.progress import Progress
 from arena_py.build.record import BuildRecord
@@ -52,8 +53,10 @@ def state(framework: Framework) -> Built | NotBuilt:
         lock_sha256 = record.sha256_of(lockfile.path_of(framework))
     except ArenaError as error:
         return NotBuilt(error.message, hint=error.hint)
-    if (kept.lock_sha256, kept.source_sha256) != (lock_sha256, _source_sha256(framework)):
+    if kept.lock_sha256 != lock_sha256:
         return _stale(framework, "its lock changed since it was built")
+    if kept.source_sha256 != _source_sha256(framework):
+        return _stale(framework, "its requirements or what it is compiled for changed since it was built")
     python = python_in(folder)
     version = _python_version(python)
     if version != kept.compiler:
@@ -76,6 +79,8 @@ def build(framework: Framework, progress: Progress) -> Built | NotBuilt:
         version = lockfile.version(framework)
     except ArenaError as error:
         return NotBuilt(error.message, hint=error.hint)
+    if obstacle := compiled.obstacle(framework):
+        return obstacle
     folder = folder_of(framework)
     try:
         _remove(folder)
@@ -100,12 +105,18 @@ def _make(framework: Framework, uv: str, version: str, progress: Progress) -> Bu
         ("creating the environment", [uv, "venv", "--no-project", "--python", _interpreter(framework), str(folder)]),
         (
             "installing packages",
-            [uv, "pip", "sync", "--python", str(python), "--require-hashes", "--compile-bytecode", str(lock)],
+            [
+                *(uv, "pip", "sync", "--python", str(python), "--require-hashes", "--compile-bytecode"),
+                *compiled.arguments(framework),
+                str(lock),
+            ],
         ),
     ]
+    environment = compiled.ENVIRONMENT if framework.compiled else {}
     for done, (what, command) in enumerate(stages):
         progress.step(what, done, STAGES)
-        if process.run(command, cwd=places.artifacts(), log=log, on_tick=progress.tick) != 0:
+        tick = _ticking(progress, what, done, log) if framework.compiled else progress.tick
+        if process.run(command, cwd=places.artifacts(), log=log, environment=environment, on_tick=tick) != 0:
             _remove(folder)
             words = process.tail(log)
             return NotBuilt(f"uv failed while {what}", hint=advice.for_log(words), log=log, log_tail=words)
@@ -131,6 +142,17 @@ def _make(framework: Framework, uv: str, version: str, progress: Progress) -> Bu
     return state(framework)
 
 
+def _ticking(progress: Progress, what: str, done: int, log: Path) -> Callable[[float], None]:
+    """Ticks that also say how far a compilation is."""
+
+    def tick(elapsed_s: float) -> None:
+        if counted := compiled.counted(log):
+            progress.step(f"{what}: compiling, {counted}", done, STAGES)
+        progress.tick(elapsed_s)
+
+    return tick
+
+
 def _interpreter(framework: Framework) -> str:
     """The driver's own Python when it is new enough, else any that uv finds or fetches."""
     oldest = tools.version_numbers(framework.python)
@@ -143,7 +165,8 @@ def _python_version(python: Path) -> str | None:
 
 
 def _source_sha256(framework: Framework) -> str:
-    recipe = [framework.python, *framework.requirements]
+    told = ["=".join(setting) for setting in compiled.settings(framework)]
+    recipe = [framework.python, *framework.requirements, *told]
     return hashlib.sha256("\n".join(recipe).encode()).hexdigest()
 
 
