@@ -7,24 +7,18 @@ one of them, or be kept from the build: the processor's own instructions are the
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from arena_py.build import process
+from arena_py.build import process, tools
 from arena_py.build.outcome import NotBuilt
 from arena_py.manifest import Framework
 
 ENVIRONMENT = {"RUST_LOG": "uv_build_frontend=debug", "CMAKE_ARGS": ""}
 """uv passes on what the build prints, and no setting comes from the user's shell unseen."""
-GET_COMPILER = {
-    "darwin": "xcode-select --install",
-    "win32": "winget install Microsoft.VisualStudio.2022.BuildTools",
-}
 CPUINFO = Path("/proc/cpuinfo")
 DECISIVE = ("model name", "flags", "Features")
 """Lines of `/proc/cpuinfo` that decide what `-march=native` is."""
@@ -59,16 +53,11 @@ def processor() -> str:
 
 def obstacle(framework: Framework) -> NotBuilt | None:
     """What is missing to compile; none when nothing is to be compiled, or nothing is known to be missing."""
-    if not framework.compiled or sys.platform == "win32":  # there CMake finds Visual Studio by itself
-        return None
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    if any(shutil.which(name) for name in names):
+    # On Windows CMake finds Visual Studio by itself, on no `PATH`.
+    if not framework.compiled or sys.platform == "win32" or tools.cxx():
         return None
     packages = ", ".join(sorted(framework.compiled))
-    return NotBuilt(
-        f"{' or '.join(names)} not found: {packages} cannot be compiled",
-        hint=GET_COMPILER.get(sys.platform, "apt-get install build-essential"),
-    )
+    return NotBuilt(f"there is no C++ compiler, {packages} cannot be compiled", hint=tools.get_compiler())
 
 
 def counted(log: Path) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from arena_py.build import Built
+from arena_py.build import Built, launch
 from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared, Samples
 from arena_py.contract.session import Session
 from arena_py.manifest import GateLimits
@@ -34,8 +34,8 @@ class Running:
     folder: Path
 
     @property
-    def startup_ns(self) -> int:
-        """From spawn to ready."""
+    def startup_ns(self) -> int | None:
+        """From spawn to ready; none in the driver's own process."""
         return self.session.startup_ns
 
     @property
@@ -55,8 +55,8 @@ class Running:
         """Execute, timed, within the variant's boundary."""
         return self.session.run(iterations, self.exercise.boundary)
 
-    def usage(self) -> MemoryUse:
-        """Peak memory until now."""
+    def usage(self) -> MemoryUse | None:
+        """Peak memory until now; none in the driver's own process."""
         return self.session.usage()
 
     def verify(self) -> Verification:
@@ -95,15 +95,16 @@ class Runner:
 
     @contextlib.contextmanager
     def launch(self) -> Iterator[Running]:
-        """Spawn the runner; leaving kills its whole process group."""
+        """Spawn the runner, or import it here; leaving kills its whole process group."""
         variant = self.candidate.variant
         exercise = self.files.exercise(variant.backend, variant.precision).on(
             variant.backend, variant.precision, variant.boundary
         )
         with (
             tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder,
-            Session(
+            launch.session(
                 self.built.command,
+                self.built.in_process,
                 scratch=Path(folder),
                 environment=variant.environment,
                 threads=self.threads,

@@ -8,6 +8,7 @@ import re
 from tabulate import tabulate
 
 from arena_py.report import text
+from arena_py.report.builds import builds
 from arena_py.report.columns import rows
 from arena_py.report.verdict import winners
 from arena_py.results.document import Cell, Run
@@ -30,6 +31,7 @@ def markdown(run: Run) -> str:
     for title, lines in (
         ("Notes", notes),
         ("Warnings", run.warnings),
+        ("Builds", builds(run)),
         ("Kernels that a runner brings itself", [f"{label}: {', '.join(kernels)}" for label, kernels in own.items()]),
     ):
         if lines:

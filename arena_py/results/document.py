@@ -82,7 +82,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """One process of a variant on a case."""
 
-    startup_ns: int
+    startup_ns: int | None
+    """Absent in the driver's own process."""
     load_ns: int
     prepare_ns: int
     first_ns: int

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from arena_py import places
+from arena_py.build import identity_of
 from arena_py.contract.messages import ModelSpec, Precision
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case
@@ -95,7 +96,6 @@ def prepare(
 
 
 def _key(case: Case, weights_sha256: str) -> str:
-    lock = places.manifests() / "frameworks" / "pytorch.lock"
     recipe = [
         case.model.file.architecture,
         case.model.file.config,
@@ -105,7 +105,7 @@ def _key(case: Case, weights_sha256: str) -> str:
         case.shape.sizes,
         weights_sha256,
         generate.source_hash(),
-        sha256(lock),
+        identity_of("pytorch"),
     ]
     return hashlib.sha256(msgspec.json.encode(recipe, order="deterministic")).hexdigest()[:16]
 
