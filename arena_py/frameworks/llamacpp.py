@@ -24,7 +24,7 @@ from arena_py.contract.messages import (
     TaskName,
     TaskOptions,
 )
-from arena_py.frameworks.host import cpu_name
+from arena_py.frameworks.host import cpu_name, scratch_folder
 
 if TYPE_CHECKING:
     from arena_py.contract.adapter import Program, Tensors
@@ -80,7 +80,7 @@ class LlamaCpp:
         from arena_py.frameworks import llamacpp_gguf as gguf  # noqa: PLC0415 (numpy: not before the ready line)
         from arena_py.frameworks.llamacpp_native import NativeModel  # noqa: PLC0415 (as above)
 
-        with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="gguf-") as folder:
+        with tempfile.TemporaryDirectory(dir=scratch_folder(), prefix="gguf-") as folder:
             converted = Path(folder) / "model.gguf"
             gguf.write(config, spec.weights, converted)
             native = NativeModel(converted)
