@@ -37,6 +37,7 @@ BARS = {
     "infer": (
         ("pytorch:eager", "direct pytorch", 1.02),
         ("candle:cpu", "direct candle", 1.25),
+        ("llama-cpp:cpu", "direct llama.cpp", 1.02),
         ("candle:cpu", "pytorch:eager", 2.0),
         ("burn:flex", "pytorch:eager", 2.0),
         ("burn:flex", "candle:cpu", 2.0),
@@ -120,7 +121,11 @@ def _direct(files: cases.CaseFiles, threads: int, stack: contextlib.ExitStack) -
     config = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "config.json"
     config.write_text(json.dumps(files.case.model.file.config))
     candle = [str(target / "release" / "direct-candle"), str(config), str(files.weights), str(files.inputs)]
+    llama = [str(python_of("llama-cpp")), str(BENCHMARKS / "direct_llama_cpp.py")]
     return {
+        "direct llama.cpp": lambda count: _run(
+            [*llama, "--threads", str(threads), "--iterations", str(count)], threads
+        ),
         "direct pytorch": lambda count: _run([*python, "--threads", str(threads), "--iterations", str(count)], threads),
         "direct candle": lambda count: _run([*candle, str(count)], threads),
     }

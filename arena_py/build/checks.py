@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from arena_py import places
-from arena_py.build import crate, lockfile, process, sources, tools, vulkan
+from arena_py.build import compiled, crate, lockfile, process, sources, tools, vulkan
 from arena_py.build.outcome import NotBuilt
 from arena_py.build.progress import size
 from arena_py.errors import ArenaError
@@ -163,7 +163,7 @@ def _environment(framework: Framework, variant: Variant | None) -> NotBuilt | No
         lockfile.version(framework, variant)
     except ArenaError as error:
         return NotBuilt(error.message, hint=error.hint)
-    return None
+    return compiled.obstacle(framework)
 
 
 def _executable(framework: Framework) -> NotBuilt | None:

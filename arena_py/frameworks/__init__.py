@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from arena_py.contract.adapter import Framework
 
 FRAMEWORKS = {
+    "llama-cpp": "arena_py.frameworks.llamacpp:LlamaCpp",
     "pytorch": "arena_py.frameworks.pytorch:PyTorch",
     "reference": "arena_py.frameworks.reference:Reference",
 }

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import platform
-import sys
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arena_py.contract.adapter import LoadSpec, Parameters, RunnerError
@@ -22,6 +20,7 @@ from arena_py.contract.messages import (
     TaskOptions,
 )
 from arena_py.frameworks import torch_backends
+from arena_py.frameworks.host import cpu_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +73,7 @@ class PyTorch:
 
     def _backends(self) -> dict[str, str]:
         """Name and device of every backend of this build of torch."""
-        return torch_backends.built(_cpu_name())
+        return torch_backends.built(cpu_name())
 
     def load(self, spec: LoadSpec) -> TorchModel:
         """Build the canonical module and read its parameters from the weights file.
@@ -209,11 +208,3 @@ def _use_strict_float32() -> None:
         backends.mkldnn.rnn,
     ):
         operation.fp32_precision = "ieee"
-
-
-def _cpu_name() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
