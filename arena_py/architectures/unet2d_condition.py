@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
-from arena_py.architectures.parameter import Listing, Parameter
+from arena_py.architectures import unet2d_plan
+from arena_py.architectures.parameter import Parameter
 from arena_py.architectures.reading import refuse, require_even, typed
+from arena_py.architectures.unet2d_plan import NAME, Depth, Plan
 from arena_py.models import config as public
 from arena_py.models.inputs import InputSpec, Normal, Uniform
 
 if TYPE_CHECKING:
     from arena_py.contract.messages import TaskName
 
-NAME = "unet2d-condition"
 FIXED = {
     # Each of these asks for an input that the contract does not have.
     "class_embed_type": None,
@@ -59,84 +59,9 @@ TRANSFORMER_GROUP_NORM_EPS = 1e-6
 """In front of every spatial transformer, whatever `norm_eps` says."""
 LAYER_NORM_EPS = 1e-5
 """Inside every transformer block."""
-FEED_FORWARD_FACTOR = 4
 
 Value = TypeVar("Value")
 Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
-
-
-@dataclass(frozen=True)
-class Resnet:
-    """A residual block: `conv(act(norm(x)))` twice with the time embedding between, plus a shortcut, over `scale`."""
-
-    name: str
-    source: int
-    """Channels in; where they are not `channels`, there is a 1x1 convolution `conv_shortcut`."""
-    channels: int
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class Transformer:
-    """A spatial transformer: group norm, projection in, blocks over the pixels, projection out, residual."""
-
-    name: str
-    channels: int
-    heads: int
-    width: int
-    """Of a head."""
-    depth: int
-    """Transformer blocks."""
-    only_cross: bool
-    """Whether its first attention attends to the condition, too."""
-
-    @property
-    def inner(self) -> int:
-        """Channels between the projections."""
-        return self.heads * self.width
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One residual block and the transformer behind it, if the level has any."""
-
-    resnet: Resnet
-    transformer: Transformer | None
-
-
-@dataclass(frozen=True)
-class Level:
-    """One level on the way down or up.
-
-    On the way down each layer's output is kept as a skip connection; on the way up the latest skip connection is
-    appended to the channels of each residual block's input. `sampler` is the convolution that changes the resolution:
-    with stride 2 on the way down (its output is kept, too), after doubling every pixel on the way up.
-    """
-
-    layers: tuple[Layer, ...]
-    sampler: str | None
-    channels: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The whole network in the order of computation, between `conv_in` and `conv_norm_out`, `conv_out`."""
-
-    down: tuple[Level, ...]
-    mid: tuple[Layer, ...]
-    up: tuple[Level, ...]
-
-    def layers(self) -> Iterator[Layer]:
-        """Every layer."""
-        for level in self.down:
-            yield from level.layers
-        yield from self.mid
-        for level in self.up:
-            yield from level.layers
-
-
-Depth: TypeAlias = int | tuple[int, ...]
-"""Transformer blocks of every transformer of a level, or of each of them."""
 
 
 class UNet2DConditionConfig(msgspec.Struct, frozen=True):
@@ -197,8 +122,8 @@ class UNet2DConditionConfig(msgspec.Struct, frozen=True):
         for key in ("conv_in_kernel", "conv_out_kernel"):
             if getattr(whole, key) % 2 == 0:
                 raise refuse(NAME, f"{key} {getattr(whole, key)} is not odd")
-        if whole.downsample_padding < 0:
-            raise refuse(NAME, f"downsample_padding {whole.downsample_padding} is negative")
+        if whole.downsample_padding not in (0, 1):
+            raise refuse(NAME, f"downsample_padding {whole.downsample_padding} is not 0 or 1")
         whole._check_groups()
         return whole
 
@@ -218,7 +143,7 @@ class UNet2DConditionConfig(msgspec.Struct, frozen=True):
         for level, heads in enumerate(self.heads()):
             if self.block_out_channels[level] < heads:
                 raise refuse(NAME, f"attention_head_dim {heads} is more than the channels of its level")
-        nested = any(isinstance(depth, tuple) for depth in self._depths())
+        nested = any(isinstance(depth, tuple) for depth in self.depths())
         if nested and self.reverse_transformer_layers_per_block is None:
             raise refuse(NAME, "config key `reverse_transformer_layers_per_block` is missing")
 
@@ -231,16 +156,18 @@ class UNet2DConditionConfig(msgspec.Struct, frozen=True):
         if self.block_out_channels[0] % groups:
             raise refuse(NAME, f"{self.block_out_channels[0]} channels are not a multiple of norm_num_groups {groups}")
 
-    def _per_level(self, value: Value | tuple[Value, ...]) -> tuple[Value, ...]:
+    def per_level(self, value: Value | tuple[Value, ...]) -> tuple[Value, ...]:
+        """One value a level, in order of the way down."""
         return value if isinstance(value, tuple) else (value,) * len(self.block_out_channels)
 
-    def _depths(self) -> tuple[Depth, ...]:
+    def depths(self) -> tuple[Depth, ...]:
+        """Transformer blocks of each level."""
         depths = self.transformer_layers_per_block
         return depths if isinstance(depths, tuple) else (depths,) * len(self.block_out_channels)
 
     def heads(self) -> tuple[int, ...]:
         """Attention heads of each level."""
-        return self._per_level(self.attention_head_dim)
+        return self.per_level(self.attention_head_dim)
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
@@ -257,109 +184,11 @@ class UNet2DConditionConfig(msgspec.Struct, frozen=True):
 
     def plan(self) -> Plan:
         """The network in the order of computation."""
-        channels, levels = self.block_out_channels, len(self.block_out_channels)
-        only_cross = self._per_level(self.only_cross_attention)
-        counts = self._per_level(self.layers_per_block)
-        depths = self._depths()
-        depths_up = self.reverse_transformer_layers_per_block or depths[::-1]
-
-        def transformer(name: str, level: int, depth: Depth, index: int, cross: bool) -> Transformer:
-            heads = self.heads()[level]
-            if isinstance(depth, tuple):
-                if index >= len(depth):
-                    raise refuse(NAME, f"{name}: transformer_layers_per_block {depth} has no entry {index}")
-                depth = depth[index]
-            return Transformer(name, channels[level], heads, channels[level] // heads, depth, cross)
-
-        down = []
-        for level in range(levels):
-            name, attends = f"down_blocks.{level}", self.down_block_types[level] == "CrossAttnDownBlock2D"
-            layers = []
-            for index in range(counts[level]):
-                source = channels[max(level - 1, 0)] if index == 0 else channels[level]
-                part = f"{name}.attentions.{index}"
-                layers.append(
-                    Layer(
-                        Resnet(f"{name}.resnets.{index}", source, channels[level]),
-                        transformer(part, level, depths[level], index, only_cross[level]) if attends else None,
-                    )
-                )
-            sampler = f"{name}.downsamplers.0.conv" if level + 1 < levels else None
-            down.append(Level(tuple(layers), sampler, channels[level]))
-        deepest = levels - 1
-        first, second = (
-            Resnet(f"mid_block.resnets.{index}", channels[deepest], channels[deepest], self.mid_block_scale_factor)
-            for index in range(2)
-        )
-        mid: tuple[Layer, ...] = (Layer(first, None),)
-        if self.mid_block_type == "UNetMidBlock2DCrossAttn":
-            middle = transformer("mid_block.attentions.0", deepest, depths[deepest], 0, False)
-            mid = (Layer(first, middle), Layer(second, None))
-        up = []
-        for step in range(levels):
-            level = deepest - step
-            name, attends = f"up_blocks.{step}", self.up_block_types[step] == "CrossAttnUpBlock2D"
-            layers = []
-            for index in range(counts[level] + 1):
-                source = channels[min(level + 1, deepest)] if index == 0 else channels[level]
-                skip = channels[max(level - 1, 0)] if index == counts[level] else channels[level]
-                part = f"{name}.attentions.{index}"
-                layers.append(
-                    Layer(
-                        Resnet(f"{name}.resnets.{index}", source + skip, channels[level]),
-                        transformer(part, level, depths_up[step], index, only_cross[level]) if attends else None,
-                    )
-                )
-            sampler = f"{name}.upsamplers.0.conv" if level > 0 else None
-            up.append(Level(tuple(layers), sampler, channels[level]))
-        return Plan(tuple(down), mid, tuple(up))
+        return unet2d_plan.plan(self)
 
     def parameters(self) -> list[Parameter]:
         """Every parameter, all of them trained."""
-        first, time = self.block_out_channels[0], self.time_width
-        plan, listing = self.plan(), Listing()
-        listing.affine("conv_in", first, self.in_channels, self.conv_in_kernel, self.conv_in_kernel)
-        listing.affine("time_embedding.linear_1", time, first)
-        listing.affine("time_embedding.linear_2", time, time)
-        for layer in plan.layers():
-            self._resnet(listing, layer.resnet)
-            if layer.transformer:
-                self._transformer(listing, layer.transformer)
-        for level in (*plan.down, *plan.up):
-            if level.sampler:
-                listing.affine(level.sampler, level.channels, level.channels, 3, 3)
-        listing.affine("conv_norm_out", first)
-        listing.affine("conv_out", self.out_channels, first, self.conv_out_kernel, self.conv_out_kernel)
-        return listing
-
-    def _resnet(self, listing: Listing, block: Resnet) -> None:
-        factor = 2 if self.resnet_time_scale_shift == "scale_shift" else 1
-        listing.affine(f"{block.name}.norm1", block.source)
-        listing.affine(f"{block.name}.conv1", block.channels, block.source, 3, 3)
-        listing.affine(f"{block.name}.time_emb_proj", factor * block.channels, self.time_width)
-        listing.affine(f"{block.name}.norm2", block.channels)
-        listing.affine(f"{block.name}.conv2", block.channels, block.channels, 3, 3)
-        if block.source != block.channels:
-            listing.affine(f"{block.name}.conv_shortcut", block.channels, block.source, 1, 1)
-
-    def _transformer(self, listing: Listing, part: Transformer) -> None:
-        name, inner, kernel = part.name, part.inner, () if self.use_linear_projection else (1, 1)
-        listing.affine(f"{name}.norm", part.channels)
-        listing.affine(f"{name}.proj_in", inner, part.channels, *kernel)
-        for index in range(part.depth):
-            block = f"{name}.transformer_blocks.{index}"
-            for norm in ("norm1", "norm2", "norm3"):
-                listing.affine(f"{block}.{norm}", inner)
-            for attention, crosses in (("attn1", part.only_cross), ("attn2", True)):
-                source = self.cross_attention_dim if crosses else inner
-                listing.affine(f"{block}.{attention}.to_q", inner, inner, bias=False)
-                listing.affine(f"{block}.{attention}.to_k", inner, source, bias=False)
-                listing.affine(f"{block}.{attention}.to_v", inner, source, bias=False)
-                listing.affine(f"{block}.{attention}.to_out.0", inner, inner)
-            # The first half of the projection is gated by the second.
-            listing.affine(f"{block}.ff.net.0.proj", 2 * FEED_FORWARD_FACTOR * inner, inner)
-            listing.affine(f"{block}.ff.net.2", inner, FEED_FORWARD_FACTOR * inner)
-        listing.affine(f"{name}.proj_out", part.channels, inner, *kernel)
+        return unet2d_plan.parameters(self)
 
 
 SIZES = (

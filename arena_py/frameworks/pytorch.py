@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from arena_py.architectures import TASKS
 from arena_py.contract.adapter import LoadSpec, Parameters, RunnerError
 from arena_py.contract.messages import (
     CONTRACT,
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
     from arena_py.frameworks.torch_backends import Mode
     from arena_py.models.architecture import Architecture
 
-TASKS: dict[str, list[TaskName]] = {
-    "llama": ["infer", "decode", "train", "step"],
-    "smolvla-expert": ["infer", "train", "step"],
-    "unet2d-condition": ["infer", "train", "step"],
-    "resnet": ["infer", "train", "step"],
-    "whisper": ["infer", "decode", "train", "step"],
-}
 PROGRAMS: dict[Mode, str] = {"eager": "torch_programs", "compile": "torch_compile", "graphs": "torch_graphs"}
 """The module with the programs of each mode: they import torch, which takes seconds."""
 LIBRARIES = ("transformers", "diffusers")

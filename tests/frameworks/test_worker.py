@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ import pytest
 
 from arena_py import places
 from arena_py.contract.messages import Description
+from arena_py.verify.conformance import Target
 
 WORKER = places.PACKAGE / "worker.py"
 
@@ -42,13 +44,16 @@ def test_the_end_of_input_ends_it_after_the_ready_line(pytorch_python: Path) -> 
     assert done.stderr == ""
 
 
-def test_it_says_that_it_is_ready_before_anything_heavy_is_imported(pytorch_python: Path) -> None:
+@pytest.mark.parametrize("name", ["pytorch", "jax", "mlx"])
+def test_it_says_that_it_is_ready_before_anything_heavy_is_imported(runner: Callable[[str], Target], name: str) -> None:
+    python = runner(name).command[0]
     script = (
         f"import runpy, sys; worker = runpy.run_path({str(WORKER)!r}); worker['bootstrap']();"
-        "code = worker['main'](['pytorch']);"
-        "print(sorted({'torch', 'transformers', 'diffusers', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+        f"code = worker['main']([{name!r}]);"
+        "heavy = {'torch', 'transformers', 'diffusers', 'numpy', 'jax', 'mlx.core'};"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([str(pytorch_python), "-c", script], capture_output=True, text=True, check=False, input="")
+    done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False, input="")
     assert done.stderr == "[]\n"
 
 
