@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from arena_py import places
-from arena_py.build import crate, lockfile, process, sources, tools, vulkan
+from arena_py.build import compiled, crate, lockfile, process, sources, tools, vulkan
 from arena_py.build.outcome import NotBuilt
 from arena_py.build.progress import size
 from arena_py.errors import ArenaError
@@ -92,6 +92,24 @@ def c_compiler() -> Check:
     return Check(name, "ok", said.splitlines()[0][:50] if said else path)
 
 
+def needed_tools(known: list[Framework]) -> list[Check]:
+    """The programs that variants need, by their manifests."""
+    users: dict[str, list[str]] = {}
+    for framework in known:
+        for variant in framework.variants:
+            for tool in variant.tools:
+                users.setdefault(tool, []).append(f"{framework.name}:{variant.name}")
+    return [_needed(tool, ", ".join(labels)) for tool, labels in users.items()]
+
+
+def _needed(tool: str, users: str) -> Check:
+    path = tools.needed(tool)
+    if path is None:
+        return Check(tool, "warning", f"not found: {users} cannot run", tools.get(tool))
+    said = (process.output([path, "--version"]) or path).splitlines()
+    return Check(tool, "ok", f"{said[0][:50]}, for {users}")
+
+
 def vulkan_device() -> Check:
     """The Vulkan loader and a driver."""
     if vulkan.loader() is None:
@@ -133,19 +151,19 @@ def cpu() -> Check:
     return Check("cpu", "ok", f"{usable} logical processors")
 
 
-def buildable(framework: Framework) -> NotBuilt | None:
-    """What stands in the way of building a framework here; none when nothing is known to."""
-    return _environment(framework) if framework.language == "python" else _executable(framework)
+def buildable(framework: Framework, variant: Variant | None = None) -> NotBuilt | None:
+    """What stands in the way of building a framework, or a variant, here; none when nothing is known to."""
+    return _environment(framework, variant) if framework.language == "python" else _executable(framework)
 
 
-def _environment(framework: Framework) -> NotBuilt | None:
+def _environment(framework: Framework, variant: Variant | None) -> NotBuilt | None:
     if tools.uv() is None:
         return NotBuilt("uv is not installed", hint=tools.GET_UV)
     try:
-        lockfile.version(framework)
+        lockfile.version(framework, variant)
     except ArenaError as error:
         return NotBuilt(error.message, hint=error.hint)
-    return None
+    return compiled.obstacle(framework)
 
 
 def _executable(framework: Framework) -> NotBuilt | None:

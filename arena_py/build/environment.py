@@ -17,10 +17,11 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from arena_py import places
-from arena_py.build import advice, lockfile, process, record, tools, torch_wheels
+from arena_py.build import advice, compiled, lockfile, process, record, tools, torch_wheels
 from arena_py.build.outcome import Built, NotBuilt
 from arena_py.build.progress import Progress
 from arena_py.build.record import BuildRecord, TorchWheels
@@ -73,7 +74,8 @@ def state(framework: Framework, variant: Variant | None = None, *, torch: str = 
     except ArenaError as error:
         return NotBuilt(error.message, hint=error.hint)
     if (kept.lock_sha256, kept.source_sha256) != (lock_sha256, _source_sha256(framework, variant)):
-        return NotBuilt("its lock changed since it was built", hint=hint)
+        changed = "lock" if kept.lock_sha256 != lock_sha256 else "requirements or what it is compiled for"
+        return NotBuilt(f"its {changed} changed since it was built", hint=hint)
     own_torch = variant.torch_backend if variant else None
     if kept.torch and (own_torch or torch) not in (torch_wheels.AUTO, kept.torch.index):
         return NotBuilt(f"its torch is of the index {kept.torch.index}, {own_torch or torch} is asked for", hint=hint)
@@ -113,6 +115,8 @@ def build(
         version = lockfile.version(framework, variant)
     except ArenaError as error:
         return NotBuilt(error.message, hint=error.hint)
+    if obstacle := compiled.obstacle(framework):
+        return obstacle
     folder = folder_of(framework, variant)
     try:
         _remove(folder)
@@ -221,7 +225,7 @@ class _Making:
 
     def _sync(self, packages: Path, torch: list[str]) -> None:
         command = ["pip", "sync", "--python", str(python_in(self.folder)), "--require-hashes", "--compile-bytecode"]
-        self._uv("installing packages", 1, [*command, *torch, str(packages)])
+        self._uv("installing packages", 1, [*command, *torch, *compiled.arguments(self.framework), str(packages)])
 
     def _uv(self, what: str, done: int, command: list[str], stdin: bytes = b"") -> None:
         """Run uv, from its cache alone where that suffices.
@@ -236,9 +240,9 @@ class _Making:
                 [self.uv, *command],
                 cwd=places.artifacts(),
                 log=self.log,
-                environment={torch_wheels.VARIABLE: None, **network},
+                environment={torch_wheels.VARIABLE: None, **self._compiling, **network},
                 stdin=stdin,
-                on_tick=self.progress.tick,
+                on_tick=partial(self._tick, what, done),
             )
             if code == 0:
                 return
@@ -246,6 +250,16 @@ class _Making:
             if not OFFLINE.search("\n".join(words)):
                 break
         raise _Failed(NotBuilt(f"uv failed while {what}", hint=advice.for_log(words), log=self.log, log_tail=words))
+
+    @property
+    def _compiling(self) -> dict[str, str]:
+        return compiled.ENVIRONMENT if self.framework.compiled else {}
+
+    def _tick(self, what: str, done: int, elapsed_s: float) -> None:
+        """Time passes; where something is compiled, say how far that is."""
+        if self.framework.compiled and (counted := compiled.counted(self.log)):
+            self.progress.step(f"{what}: compiling, {counted}", done, STAGES)
+        self.progress.tick(elapsed_s)
 
 
 def _interpreter(framework: Framework) -> str:
@@ -260,7 +274,8 @@ def _python_version(python: Path) -> str | None:
 
 
 def _source_sha256(framework: Framework, variant: Variant | None) -> str:
-    recipe = [framework.python, *framework.pins(variant)]
+    told = ["=".join(setting) for setting in compiled.settings(framework)]
+    recipe = [framework.python, *framework.pins(variant), *told]
     return hashlib.sha256("\n".join(recipe).encode()).hexdigest()
 
 

@@ -71,11 +71,27 @@ def run(
         return process.wait()
 
 
-def output(command: list[str], *, cwd: Path | None = None, timeout_s: float = 60.0) -> str | None:
-    """The standard output of a short question such as `rustc -V`; none when it cannot be had."""
+def output(
+    command: list[str],
+    *,
+    cwd: Path | None = None,
+    timeout_s: float = 60.0,
+    environment: Mapping[str, str] | None = None,
+) -> str | None:
+    """The standard output of a short question such as `rustc -V`; none when it cannot be had.
+
+    `environment` takes the place of the driver's own.
+    """
     try:
         done = subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout_s, check=False
+            command,
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout_s,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arena_py import places
-from arena_py.build import crate, environment, locking, tools, torch_wheels
+from arena_py.build import crate, current, environment, locking, tools, torch_wheels
 from arena_py.build.outcome import Built, NotBuilt
 from arena_py.build.progress import Progress, Silent
 from arena_py.errors import ArenaError
@@ -49,7 +49,7 @@ def target_of(framework: Framework, variant: Variant) -> Target:
 
 def locate(framework: Framework, variant: Variant) -> Built | NotBuilt:
     """How to start a variant, if it is built and nothing changed since; builds nothing."""
-    return _elsewhere(variant) or target_of(framework, variant).state()
+    return _without_a_build(framework, variant) or target_of(framework, variant).state()
 
 
 def ensure(
@@ -78,14 +78,15 @@ def ensure(
     progress = progress or Silent()
     chosen = [parse(selector) for selector in (list(selectors) or frameworks())]
     wanted = {f"{found.name}:{variant.name}": (found, variant) for found, variants in chosen for variant in variants}
-    targets = {target_of(*pair).name: target_of(*pair) for pair in wanted.values() if _elsewhere(pair[1]) is None}
+    ready = {label: found for label, pair in wanted.items() if (found := _without_a_build(*pair))}
+    targets = {target_of(*pair).name: target_of(*pair) for label, pair in wanted.items() if label not in ready}
     outcomes = {name: target.state(torch) for name, target in targets.items()}
     stale = [name for name, outcome in outcomes.items() if again or isinstance(outcome, NotBuilt)]
     if stale:
         with locking.held(places.artifacts(), note=progress.note):
             for position, name in enumerate(stale, start=1):
                 outcomes[name] = _build(targets[name], progress, (position, len(stale)), torch, again=again)
-    return {label: _elsewhere(pair[1]) or outcomes[target_of(*pair).name] for label, pair in wanted.items()}
+    return {label: ready.get(label) or outcomes[target_of(*pair).name] for label, pair in wanted.items()}
 
 
 def python_of(name: str) -> Path:
@@ -97,10 +98,19 @@ def python_of(name: str) -> Path:
     found = framework(name)
     if found.language != "python":
         raise ArenaError(f"{name} is not a python framework")
-    outcome = environment.state(found)
+    outcome = current.state(found) if current.chosen() else environment.state(found)
     if isinstance(outcome, NotBuilt):
         raise ArenaError(f"the environment of {name} is not usable: {outcome.reason}", hint=outcome.hint, exit_code=1)
-    return environment.python_in(environment.folder_of(found))
+    return Path(outcome.command[0])
+
+
+def identity_of(name: str) -> str:
+    """What decides the numbers of a Python framework as `python_of` has it, beside Arena's own sources.
+
+    Raises:
+        ArenaError: it has no lock, or the current interpreter lacks a package.
+    """
+    return current.identity(framework(name))
 
 
 def _build(target: Target, progress: Progress, place: tuple[int, int], torch: str, *, again: bool) -> Built | NotBuilt:
@@ -111,6 +121,13 @@ def _build(target: Target, progress: Progress, place: tuple[int, int], torch: st
     outcome = target.build(progress, torch)
     progress.end(target.name, outcome)
     return outcome
+
+
+def _without_a_build(framework: Framework, variant: Variant) -> Built | NotBuilt | None:
+    """What is settled without looking at a build: it cannot exist here, or the current interpreter is to have it."""
+    if absent := _elsewhere(variant):
+        return absent
+    return current.state(framework, variant) if framework.language == "python" and current.chosen() else None
 
 
 def _elsewhere(variant: Variant) -> NotBuilt | None:

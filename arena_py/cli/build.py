@@ -44,8 +44,9 @@ def build(*frameworks: str, lock: Switch = False, force: Switch = False, torch_b
     for label, outcome in outcomes.items():
         if isinstance(outcome, Built):
             kept = outcome.record
+            took = f"{kept.seconds or 0:.0f} s"
             version = f"{kept.torch.version} ({kept.torch.index})" if kept.torch else kept.version
-            rows.add_row(label, version, size(kept.bytes), kept.compiler.split(" (")[0], f"{kept.seconds:.0f} s")
+            rows.add_row(label, version, size(kept.bytes or 0), kept.compiler.split(" (")[0], took)
     if rows.row_count:
         results.print(rows)
     failed = {label: outcome for label, outcome in outcomes.items() if not isinstance(outcome, Built)}

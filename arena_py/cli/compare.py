@@ -43,6 +43,8 @@ def compare(
     format: Literal["table", "md", "csv", "json"] = "table",  # noqa: A002 (the option's name)
     output: Path | None = None,
     seed: int | None = None,
+    python_env: Literal["own", "current"] = "own",
+    in_process: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Measure frameworks on models, and rank those that are right.
 
@@ -63,8 +65,12 @@ def compare(
         build: Whether to build what is missing.
         format: How the results are printed.
         output: The folder of the run's files; a new one under artifacts/results when absent.
+        python_env: Where Python frameworks run, and the reference: `own`, each in its environment; `current`, what the
+            interpreter that runs Arena has.
+        in_process: Whether Python frameworks run in Arena's own process, imported by its interpreter.
         seed: Of the shuffled rounds and the bootstrap; the suite's when absent.
     """
+    from arena_py.build import using
     from arena_py.cli.tables import console
     from arena_py.measure.case import prepare
     from arena_py.measure.plan import Selection, make_plan
@@ -86,12 +92,13 @@ def compare(
     )
     plan = make_plan(selection)
     meanwhile = console(stderr=True)
-    runners = _runners(plan, meanwhile, build=build)
-    with live.shown(meanwhile) as progress:
-        with Canon(plan.threads) as canon:
-            files = {case.name: prepare(case, canon, plan, runners, progress) for case in plan.cases}
-        folder = RunFolder.create(suite, output)
-        run = _measure(plan, runners, files, folder, progress)
+    with using(python_env):
+        runners = _runners(plan, meanwhile, build=build, in_process=in_process)
+        with live.shown(meanwhile) as progress:
+            with Canon(plan.threads) as canon:
+                files = {case.name: prepare(case, canon, plan, runners, progress) for case in plan.cases}
+            folder = RunFolder.create(suite, output)
+            run = _measure(plan, runners, files, folder, progress)
     _print(run, format)
     meanwhile.print(f"kept in {folder.path}", markup=False, soft_wrap=True)
     return exit_code(run.cells)
@@ -102,15 +109,23 @@ def exit_code(cells: list[Cell]) -> int:
     return int(any(cell.status in BROKEN for cell in cells))
 
 
-def _runners(plan: Plan, meanwhile: Console, *, build: bool) -> Runners:
+def _runners(plan: Plan, meanwhile: Console, *, build: bool, in_process: bool) -> Runners:
     """What each candidate is started by; PyTorch's environment is needed for the reference in any case."""
-    from arena_py.build import ensure, locate
+    from arena_py import build as builds
     from arena_py.build.progress import shown
 
+    here = {
+        candidate.label: builds.in_process(candidate.framework, candidate.variant)
+        for candidate in plan.candidates
+        if in_process and candidate.framework.language == "python"
+    }
+    others = [candidate for candidate in plan.candidates if candidate.label not in here]
     if build:
         with shown(meanwhile) as progress:
-            return ensure(dict.fromkeys(["pytorch", *(candidate.label for candidate in plan.candidates)]), progress)
-    return {candidate.label: locate(candidate.framework, candidate.variant) for candidate in plan.candidates}
+            made = builds.ensure(dict.fromkeys(["pytorch", *(candidate.label for candidate in others)]), progress)
+        return {**made, **here}
+    found = {candidate.label: builds.locate(candidate.framework, candidate.variant) for candidate in others}
+    return {**found, **here}
 
 
 def _measure(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FRAMEWORKS = {
     "jax": "arena_py.frameworks.jax:Jax",
     "mlx": "arena_py.frameworks.mlx:Mlx",
+    "llama-cpp": "arena_py.frameworks.llamacpp:LlamaCpp",
     "pytorch": "arena_py.frameworks.pytorch:PyTorch",
     "reference": "arena_py.frameworks.reference:Reference",
 }

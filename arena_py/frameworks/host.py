@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from pathlib import Path
+
+
+def scratch_folder() -> Path:
+    """Where a framework may write: a runner's own working directory, or what the driver names for its own process."""
+    return Path(os.environ.get("ARENA_SCRATCH") or Path.cwd())
 
 
 def cpu_name() -> str:

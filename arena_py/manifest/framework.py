@@ -57,6 +57,9 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Python: exact pins of the environment, the framework's own first; the lock beside the manifest is `NAME.lock`."""
     python: str = "3.10"
     """Python: the oldest version that the requirements run on."""
+    compiled: dict[str, dict[str, str]] = {}
+    """Python: packages that are compiled where the environment is made, and the settings of each build.
+    `{processor}` is replaced by a short name for what the processor can do."""
     crate: str | None = None
     """Rust: the folder under `rust_bins/`; the executable is `arena-CRATE`."""
     notes: str = ""

@@ -60,7 +60,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str]
     """Tensors missing, too many, or of the wrong shape; empty when the set is right."""
     loss: float | None = None
+    """Of the execution that was verified; for `step` of the last step."""
     reference_loss: float | None = None
+    curve: list[float | None] = []
+    """Of `step`: the loss of each step, before its update; absent where it is not finite."""
+    reference_curve: list[float] = []
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +86,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """One process of a variant on a case."""
 
-    startup_ns: int
+    startup_ns: int | None
+    """Absent in the driver's own process."""
     load_ns: int
     prepare_ns: int
     first_ns: int
@@ -168,8 +173,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     weights_source: str
     weights_sha256: str
     inputs_sha256: str
-    bound_inputs_sha256: str
-    """Of the inputs that are bound after `prepare` and checked."""
+    bound_inputs_sha256: list[str]
+    """Of the inputs that are bound after `prepare`, one execution each; the last one's outputs are checked."""
     reference_sha256: str
     noise: dict[str, float]
     """Float32 PyTorch's own largest error, by group (`outputs`, `loss`, `gradients`)."""
