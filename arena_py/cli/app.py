@@ -38,6 +38,9 @@ VERBS = {
     "compare": Verb("arena_py.cli.compare:compare", "Measure frameworks on models, and rank those that are right."),
     "build": Verb("arena_py.cli.build:build", "Build the runners of frameworks."),
     "conform": Verb("arena_py.cli.conform:conform", "Put runners through golden cases and every rule of the contract."),
+    "verify": Verb(
+        "arena_py.cli.verify:verify", "Prove the numbers of runners without measuring them, or test the gate itself."
+    ),
     "list": Verb("arena_py.cli.list:list_", "List frameworks, models and suites."),
     "doctor": Verb("arena_py.cli.doctor:doctor", "Tell what this machine can run, what is missing and how to get it."),
 }

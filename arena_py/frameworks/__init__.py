@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FRAMEWORKS = {
     "pytorch": "arena_py.frameworks.pytorch:PyTorch",
     "reference": "arena_py.frameworks.reference:Reference",
+    "wrong": "arena_py.frameworks.wrong:Wrong",
 }
 """Name and place of each, so that only the one that is asked for is imported."""
 
