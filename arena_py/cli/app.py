@@ -41,6 +41,10 @@ VERBS = {
     "verify": Verb(
         "arena_py.cli.verify:verify", "Prove the numbers of runners without measuring them, or test the gate itself."
     ),
+    "diff": Verb(
+        "arena_py.cli.diff:diff",
+        "Compare two runs cell by cell: regressions, improvements, ties, what is newly wrong or gone.",
+    ),
     "list": Verb("arena_py.cli.list:list_", "List frameworks, models and suites."),
     "doctor": Verb("arena_py.cli.doctor:doctor", "Tell what this machine can run, what is missing and how to get it."),
 }

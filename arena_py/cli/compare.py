@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from cyclopts import Parameter
 
 from arena_py import __version__
+from arena_py.errors import ArenaError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import Console
 
-    from arena_py.errors import ArenaError
     from arena_py.measure.case import Runners
     from arena_py.measure.plan import Plan
     from arena_py.measure.progress import Progress
@@ -43,6 +43,9 @@ def compare(
     format: Literal["table", "md", "csv", "json"] = "table",  # noqa: A002 (the option's name)
     output: Path | None = None,
     seed: int | None = None,
+    save_baseline: str | None = None,
+    baseline: str | None = None,
+    fail_above: str | None = None,
 ) -> int:
     """Measure frameworks on models, and rank those that are right.
 
@@ -64,14 +67,25 @@ def compare(
         format: How the results are printed.
         output: The folder of the run's files; a new one under artifacts/results when absent.
         seed: Of the shuffled rounds and the bootstrap; the suite's when absent.
+        save_baseline: Keep the run under this name, for `--baseline` of later ones.
+        baseline: Compare the run with this baseline, too; ends with 3 when a cell is slower.
+        fail_above: With `--baseline`, end with 3 only for what is slower by more than this, as in `5%`.
     """
+    from arena_py.cli import diff
     from arena_py.cli.tables import console
     from arena_py.measure.case import prepare
     from arena_py.measure.plan import Selection, make_plan
     from arena_py.report import live
+    from arena_py.results import baselines
     from arena_py.results.store import RunFolder
     from arena_py.verify.canon import Canon
 
+    limit = diff.share(fail_above)
+    if fail_above is not None and baseline is None:
+        raise ArenaError("--fail-above needs a baseline", hint="add --baseline NAME")
+    known = baselines.load(baseline) if baseline is not None else None
+    if save_baseline is not None:
+        baselines.checked(save_baseline)
     selection = Selection(
         suite=suite,
         models=model or (),
@@ -94,7 +108,11 @@ def compare(
         run = _measure(plan, runners, files, folder, progress)
     _print(run, format)
     meanwhile.print(f"kept in {folder.path}", markup=False, soft_wrap=True)
-    return exit_code(run.cells)
+    if save_baseline is not None:
+        kept = baselines.save(save_baseline, run)
+        meanwhile.print(f"baseline {save_baseline} kept in {kept}", markup=False, soft_wrap=True)
+    differs = diff.against(known, run, format, limit) if known is not None else 0
+    return exit_code(run.cells) or differs
 
 
 def exit_code(cells: list[Cell]) -> int:

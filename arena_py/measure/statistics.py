@@ -7,7 +7,9 @@ A request of several executions shares one cache state and one clock frequency, 
   computes them; chapter 8.5 for resampling whole clusters.
 - Le Boudec, Performance Evaluation of Computer and Communication Systems (2010), theorem 2.1: the interval of a median
   between two order statistics, exact for any distribution.
-- Tukey, Exploratory Data Analysis (1977): the fences.
+- Tukey, Exploratory Data Analysis (1977), section 2D: the fences.
+- Huber, Robust Statistics (1981), section 5.1: the median absolute deviation.
+- Dunn, Multiple Comparisons among Means (JASA 56, 1961): Bonferroni's inequality for two intervals at once.
 - Kalibera & Jones, Rigorous Benchmarking in Reasonable Time (ISMM 2013): several launches, and ratios with intervals.
 """
 
@@ -53,10 +55,9 @@ def median_interval(turns: Turns, *, seed: int) -> Interval:
         return Interval(value, value, value)
 
     def statistic(chosen: Floats, axis: int = -1) -> Floats:
-        picked = samples[np.moveaxis(chosen, axis, -1).astype(np.intp)]
-        return _median(picked.reshape(*picked.shape[:-2], -1))
+        return _medians_of(samples, chosen, axis)
 
-    low, high = _bootstrap(np.arange(len(samples), dtype=np.float64), statistic, samples.size, seed)
+    low, high = _bootstrap((_positions(samples),), statistic, samples.size, seed)
     return Interval(value, low, high)
 
 
@@ -78,6 +79,56 @@ def ratio_interval(ours: Turns, theirs: Turns, *, pairs: Sequence[tuple[float, f
         return Interval(a.value / b.value, a.low / b.high, a.high / b.low, round(confidence, 6))
     ratios = np.array([a / b for a, b in pairs], dtype=np.float64)
     return median_interval(ratios[:, None].tolist(), seed=seed)
+
+
+def independent_ratio(ours: Turns, theirs: Turns, *, seed: int) -> Interval:
+    """How many times longer `ours` takes than `theirs` where nothing pairs them: two runs on two days.
+
+    The ratio of the two medians; both samples are resampled, each by itself (Efron & Tibshirani 1993, section 8.3).
+    With fewer than `FEWEST_FOR_INTERVAL` turns of either, as `ratio_interval` without pairs.
+
+    Args:
+        ours: samples of each request.
+        theirs: samples of each request of the other run.
+        seed: of the resampling.
+    """
+    if min(len(ours), len(theirs)) < FEWEST_FOR_INTERVAL:
+        return ratio_interval(ours, theirs, pairs=[], seed=seed)
+    a, b = _matrix(ours), _matrix(theirs)
+    value = float(np.nanmedian(a) / np.nanmedian(b))
+    if np.ptp(a[~np.isnan(a)]) == 0 and np.ptp(b[~np.isnan(b)]) == 0:
+        return Interval(value, value, value)
+
+    def statistic(first: Floats, second: Floats, axis: int = -1) -> Floats:
+        return _medians_of(a, first, axis) / _medians_of(b, second, axis)
+
+    low, high = _bootstrap((_positions(a), _positions(b)), statistic, a.size + b.size, seed)
+    return Interval(value, low, high)
+
+
+def geometric_mean(ratios: Sequence[Interval]) -> Interval:
+    """The geometric mean of the ratios of several cases, the only mean that does not depend on what is divided by what.
+
+    Fleming & Wallace, How not to lie with statistics: the correct way to summarize benchmark results (CACM 29, 1986).
+    The cases are given, not drawn: what is uncertain is each ratio. Their logarithms' half-widths add as those of
+    independent estimates do, in squares (the delta method: Wasserman, All of Statistics, 2004, section 5.5).
+
+    Args:
+        ratios: of each case, all above zero.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not ratios:
+        raise ValueError("no ratios")
+    logs = np.log([ratio.value for ratio in ratios])
+    below = logs - np.log([ratio.low for ratio in ratios])
+    above = np.log([ratio.high for ratio in ratios]) - logs
+    count = len(ratios)
+    value = float(np.exp(logs.mean()))
+    low = float(np.exp(logs.mean() - np.linalg.norm(below) / count))
+    high = float(np.exp(logs.mean() + np.linalg.norm(above) / count))
+    return Interval(value, low, high, min(ratio.confidence for ratio in ratios))
 
 
 def half_width(turns: Turns) -> float | None:
@@ -139,13 +190,24 @@ def _median(values: Floats) -> Floats:
     return np.asarray(median(values, axis=-1), dtype=np.float64)
 
 
+def _positions(samples: Floats) -> Floats:
+    """What is resampled: the rows of `samples`, whole turns."""
+    return np.arange(len(samples), dtype=np.float64)
+
+
+def _medians_of(samples: Floats, chosen: Floats, axis: int) -> Floats:
+    """The median of all samples of the chosen rows, for each resample."""
+    picked = samples[np.moveaxis(chosen, axis, -1).astype(np.intp)]
+    return _median(picked.reshape(*picked.shape[:-2], -1))
+
+
 def _bootstrap(
-    data: Floats, statistic: Callable[..., Floats], elements: int, seed: int, method: str = "BCa"
+    data: tuple[Floats, ...], statistic: Callable[..., Floats], elements: int, seed: int, method: str = "BCa"
 ) -> tuple[float, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", (stats.DegenerateDataWarning, RuntimeWarning))
         interval = stats.bootstrap(
-            (data,),
+            data,
             statistic,
             vectorized=True,
             n_resamples=RESAMPLES,
