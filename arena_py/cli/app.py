@@ -45,6 +45,7 @@ VERBS = {
         "arena_py.cli.diff:diff",
         "Compare two runs cell by cell: regressions, improvements, ties, what is newly wrong or gone.",
     ),
+    "aa": Verb("arena_py.cli.aa:aa", "Measure variants against themselves, and keep this machine's noise floor."),
     "list": Verb("arena_py.cli.list:list_", "List frameworks, models and suites."),
     "doctor": Verb("arena_py.cli.doctor:doctor", "Tell what this machine can run, what is missing and how to get it."),
 }

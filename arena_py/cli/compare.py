@@ -73,12 +73,10 @@ def compare(
     """
     from arena_py.cli import diff
     from arena_py.cli.tables import console
-    from arena_py.measure.case import prepare
     from arena_py.measure.plan import Selection, make_plan
     from arena_py.report import live
     from arena_py.results import baselines
     from arena_py.results.store import RunFolder
-    from arena_py.verify.canon import Canon
 
     limit = diff.share(fail_above)
     if fail_above is not None and baseline is None:
@@ -100,12 +98,11 @@ def compare(
     )
     plan = make_plan(selection)
     meanwhile = console(stderr=True)
-    runners = _runners(plan, meanwhile, build=build)
+    runners = runners_of(plan, meanwhile, build=build)
     with live.shown(meanwhile) as progress:
-        with Canon(plan.threads) as canon:
-            files = {case.name: prepare(case, canon, plan, runners, progress) for case in plan.cases}
+        files = prepared_files(plan, runners, progress)
         folder = RunFolder.create(suite, output)
-        run = _measure(plan, runners, files, folder, progress)
+        run = measured(plan, runners, files, folder, progress)
     _print(run, format)
     meanwhile.print(f"kept in {folder.path}", markup=False, soft_wrap=True)
     if save_baseline is not None:
@@ -120,7 +117,7 @@ def exit_code(cells: list[Cell]) -> int:
     return int(any(cell.status in BROKEN for cell in cells))
 
 
-def _runners(plan: Plan, meanwhile: Console, *, build: bool) -> Runners:
+def runners_of(plan: Plan, meanwhile: Console, *, build: bool) -> Runners:
     """What each candidate is started by; PyTorch's environment is needed for the reference in any case."""
     from arena_py.build import ensure, locate
     from arena_py.build.progress import shown
@@ -131,7 +128,16 @@ def _runners(plan: Plan, meanwhile: Console, *, build: bool) -> Runners:
     return {candidate.label: locate(candidate.framework, candidate.variant) for candidate in plan.candidates}
 
 
-def _measure(
+def prepared_files(plan: Plan, runners: Runners, progress: Progress) -> dict[str, CaseFiles | ArenaError | None]:
+    """Weights, inputs and reference of every case, before anything is timed."""
+    from arena_py.measure.case import prepare
+    from arena_py.verify.canon import Canon
+
+    with Canon(plan.threads) as canon:
+        return {case.name: prepare(case, canon, plan, runners, progress) for case in plan.cases}
+
+
+def measured(
     plan: Plan,
     runners: Runners,
     files: Mapping[str, CaseFiles | ArenaError | None],
@@ -142,11 +148,16 @@ def _measure(
     from arena_py.measure import machine
     from arena_py.measure.case import CaseMeasurement
     from arena_py.report.markdown import markdown
+    from arena_py.results import noise
     from arena_py.results.document import SCHEMA, Run, Settings
     from arena_py.results.store import now
     from arena_py.results.summary import summarised
 
     facts, started = machine.machine(), now()
+    floor = noise.load(facts, plan.threads)
+    floors: dict[str, float] = {
+        case.task: noise.floor_of(floor, case.task) for case in plan.cases if floor and case.task in floor.tasks
+    }
     measurements = [CaseMeasurement(case, plan, runners, files[case.name]) for case in plan.cases]
     cells: list[Cell] = []
     whole = False
@@ -156,7 +167,9 @@ def _measure(
             try:
                 measurement.run(progress)
             finally:
-                found = summarised(measurement.cells(), seed=plan.sampling.seed)
+                found = summarised(
+                    measurement.cells(), seed=plan.sampling.seed, floor=floors.get(measurement.case.task, 0.0)
+                )
                 folder.append(found)
                 cells += found
             for cell in found:
@@ -178,7 +191,11 @@ def _measure(
             threads=plan.threads,
             machine=facts,
             settings=Settings(
-                sampling=plan.sampling, gate=dict(plan.suite.gate), rounds=plan.rounds, weights=plan.weights
+                sampling=plan.sampling,
+                gate=dict(plan.suite.gate),
+                rounds=plan.rounds,
+                weights=plan.weights,
+                noise_floor=floors,
             ),
             cases=[measurement.prepared for measurement in measurements if measurement.prepared],
             cells=cells,

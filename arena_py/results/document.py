@@ -207,6 +207,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """At most so many rounds in a launch."""
     weights: str | None = None
     """Overrides the manifests' source of weights."""
+    noise_floor: dict[str, float] = {}
+    """This machine's by task, as a share of the median, where `aa` found it: a difference inside it is a tie."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,16 +44,17 @@ def phases(cell: Cell) -> Phases | None:
     )
 
 
-def summarised(cells: Iterable[Cell], *, seed: int) -> list[Cell]:
+def summarised(cells: Iterable[Cell], *, seed: int, floor: float = 0.0) -> list[Cell]:
     """The cells of one case with their summaries, ratios and ranks.
 
     Args:
         cells: all of one case.
         seed: of every bootstrap.
+        floor: the machine's noise floor for the case's task; a ratio no further from 1 is a tie.
     """
     alone = [replace(cell, summary=_summary(cell, seed)) for cell in cells]
     passed = sorted((cell for cell in alone if cell.status == "passed" and cell.summary), key=_median_ns)
-    ranked = {cell.label: cell for cell in _ranked(passed, seed)}
+    ranked = {cell.label: cell for cell in _ranked(passed, seed, floor)}
     return [ranked.get(cell.label, cell) for cell in alone]
 
 
@@ -86,11 +87,11 @@ def ratio(ours: Cell, theirs: Cell, *, seed: int) -> Interval:
     return statistics.ratio_interval(_samples(ours), _samples(theirs), pairs=pairs, seed=seed)
 
 
-def _ranked(passed: list[Cell], seed: int) -> list[Cell]:
+def _ranked(passed: list[Cell], seed: int, floor: float) -> list[Cell]:
     ranked: list[Cell] = []
     leader: Cell | None = None
     for position, cell in enumerate(passed, start=1):
-        if leader is None or not _tie(cell, leader, seed):
+        if leader is None or not _tie(cell, leader, seed, floor):
             leader, rank = cell, position
         to_best = ratio(cell, passed[0], seed=seed) if position > 1 else Interval(1.0, 1.0, 1.0)
         assert cell.summary
@@ -98,9 +99,9 @@ def _ranked(passed: list[Cell], seed: int) -> list[Cell]:
     return ranked
 
 
-def _tie(ours: Cell, theirs: Cell, seed: int) -> bool:
+def _tie(ours: Cell, theirs: Cell, seed: int, floor: float) -> bool:
     assert ours.summary and theirs.summary
-    noise = max(ours.summary.launch_spread or 0.0, theirs.summary.launch_spread or 0.0)
+    noise = max(ours.summary.launch_spread or 0.0, theirs.summary.launch_spread or 0.0, floor)
     return statistics.is_tie(ratio(ours, theirs, seed=seed), noise)
 
 

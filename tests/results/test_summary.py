@@ -94,3 +94,11 @@ def test_order_is_rank_then_names():
 def test_summaries_can_be_made_again_from_what_is_stored():
     cells = summarised([cell("a:cpu", around(100)), cell("b:cpu", around(120))], seed=3)
     assert summarised(cells, seed=3) == cells
+
+
+def test_a_difference_inside_the_machines_floor_is_a_tie():
+    cells = [cell("candle:cpu", around(100)), cell("burn:flex", around(104))]
+    apart = {each.label: each.summary.rank for each in summarised(cells, seed=0)}
+    within = {each.label: each.summary.rank for each in summarised(cells, seed=0, floor=0.05)}
+    assert apart == {"candle:cpu": 1, "burn:flex": 2}
+    assert within == {"candle:cpu": 1, "burn:flex": 1}
