@@ -99,6 +99,7 @@ def _cell(old: Cell | None, new: Cell | None, seed: int, floor: Floor | None) ->
         [turn.ns for turn in steady(new)],
         [turn.ns for turn in steady(old)],
         seed=seed + zlib.crc32(f"{new.case} {new.label}".encode()),
+        launches=([turn.launch for turn in steady(new)], [turn.launch for turn in steady(old)]),
     )
     spreads = [cell.summary.launch_spread or 0.0 for cell in (old, new) if cell.summary]
     noise = max([*spreads, floor_of(floor, new.task)])

@@ -32,12 +32,18 @@ def test_a_difference_inside_the_interval_is_a_tie():
 
 
 def test_a_difference_no_larger_than_between_launches_of_one_variant_is_a_tie():
-    # Each launch is steady, but the launches of `a` differ by more than `a` and `b` do.
+    # Each launch is steady, but the launches of each differ by more than `a` and `b` do.
     a = around(100, 10, 0.001) + around(110, 10, 0.001) + around(105, 10, 0.001)
-    b = [sample * 1.02 for sample in a]
+    b = [sample * 1.02 for sample in (*a[20:], *a[:20])]
     assert ranks(cell("a:cpu", a), cell("b:cpu", b)) == {"a:cpu": 1, "b:cpu": 1}
     steady = around(105, 30, 0.001)
     assert ranks(cell("a:cpu", steady), cell("b:cpu", [sample * 1.02 for sample in steady])) == {"a:cpu": 1, "b:cpu": 2}
+
+
+def test_what_slows_both_in_the_same_launch_hides_no_difference():
+    machine = around(100, 10, 0.001) + around(110, 10, 0.001) + around(105, 10, 0.001)
+    slower = [sample * 1.02 for sample in machine]
+    assert ranks(cell("a:cpu", machine), cell("b:cpu", slower)) == {"a:cpu": 1, "b:cpu": 2}
 
 
 @pytest.mark.parametrize("status", ["wrong", "crashed", "timed_out", "unsupported", "unavailable", "not_built"])
