@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -100,9 +101,11 @@ def compare(
     meanwhile = console(stderr=True)
     runners = runners_of(plan, meanwhile, build=build)
     with live.shown(meanwhile) as progress:
+        before_ns = time.perf_counter_ns()
         files = prepared_files(plan, runners, progress)
+        preparation_ns = time.perf_counter_ns() - before_ns
         folder = RunFolder.create(suite, output)
-        run = measured(plan, runners, files, folder, progress)
+        run = measured(plan, runners, files, folder, progress, preparation_ns=preparation_ns)
     _print(run, format)
     meanwhile.print(f"kept in {folder.path}", markup=False, soft_wrap=True)
     if save_baseline is not None:
@@ -143,10 +146,14 @@ def measured(
     files: Mapping[str, CaseFiles | ArenaError | None],
     folder: RunFolder,
     progress: Progress,
+    *,
+    preparation_ns: int = 0,
 ) -> Run:
     """Case by case; whatever ends it early, what was found is kept."""
     from arena_py.measure import machine
+    from arena_py.measure.breakdown import breakdown
     from arena_py.measure.case import CaseMeasurement
+    from arena_py.measure.warnings import warnings
     from arena_py.report.markdown import markdown
     from arena_py.results import noise
     from arena_py.results.document import SCHEMA, Run, Settings
@@ -161,6 +168,7 @@ def measured(
     measurements = [CaseMeasurement(case, plan, runners, files[case.name]) for case in plan.cases]
     cells: list[Cell] = []
     whole = False
+    started_ns = time.perf_counter_ns()
     progress.plan(plan.cells, plan.sampling.launches)
     try:
         for measurement in measurements:
@@ -179,6 +187,9 @@ def measured(
         reached = len(cells) // len(plan.candidates)
         for measurement in measurements[reached:]:
             cells += measurement.cells()
+        wall_ns = time.perf_counter_ns() - started_ns
+        watches = [measurement.watch for measurement in measurements]
+        observations = [observation for watch in watches for observation in watch.observations]
         run = Run(
             schema=SCHEMA,
             arena=__version__,
@@ -199,7 +210,10 @@ def measured(
             ),
             cases=[measurement.prepared for measurement in measurements if measurement.prepared],
             cells=cells,
-            warnings=machine.warnings(facts) + ([] if whole else ["the run was interrupted before its end"]),
+            observations=observations,
+            breakdown=breakdown(cells, watches, wall_ns=wall_ns, preparation_ns=preparation_ns),
+            warnings=warnings(facts, plan.threads, cells, observations)
+            + ([] if whole else ["the run was interrupted before its end"]),
         )
         folder.finish(run, markdown(run))
     return run

@@ -34,6 +34,9 @@ def markdown(run: Run) -> str:
     ):
         if lines:
             parts += [f"## {title}", _list(lines)]
+    if run.breakdown is not None:
+        before = f"weights, inputs and references before: {text.duration(run.breakdown.preparation_ns)}"
+        parts += ["## Where the time went", _list([text.spent(run.breakdown), before])]
     parts += [
         "## What was computed",
         _table(["case", "weights", "sha256", "reference sha256", "float32 noise"], _files(run)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from arena_py.results.document import Cell, Interval
+from arena_py.results.document import Breakdown, Cell, Interval
 
 NS_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 DIGITS = 3
@@ -89,3 +89,20 @@ def loss_of(cell: Cell) -> str | None:
 def throughput(cell: Cell) -> str | None:
     """`558 token/s`."""
     return f"{number(cell.summary.units_per_s.value)} {plain(cell.unit)}/s" if cell.summary else None
+
+
+def spent(found: Breakdown) -> str:
+    """Where the time of a run went, in one line."""
+    parts = {
+        "samples": found.samples_ns,
+        "loads": found.loads_ns,
+        "prepares": found.prepares_ns,
+        "start-ups": found.startups_ns,
+        "verifying": found.verify_ns,
+        "everything else": found.other_ns,
+    }
+    told = ", ".join(f"{name} {ns / found.wall_ns:.0%}" for name, ns in parts.items()) if found.wall_ns else "nothing"
+    return (
+        f"{duration(found.wall_ns)}: {told}; {found.inside_share:.0%} inside samples, loads and prepares; the driver "
+        f"took {found.driver_cpu_share:.1%} of a processor while samples were taken"
+    )
