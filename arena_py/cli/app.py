@@ -46,6 +46,10 @@ VERBS = {
         "Compare two runs cell by cell: regressions, improvements, ties, what is newly wrong or gone.",
     ),
     "aa": Verb("arena_py.cli.aa:aa", "Measure variants against themselves, and keep this machine's noise floor."),
+    "history": Verb("arena_py.cli.history:history", "Show what became of a model's numbers over all stored runs."),
+    "export": Verb(
+        "arena_py.cli.export:export", "Write the cells of all stored runs into one file for other programs."
+    ),
     "list": Verb("arena_py.cli.list:list_", "List frameworks, models and suites."),
     "doctor": Verb("arena_py.cli.doctor:doctor", "Tell what this machine can run, what is missing and how to get it."),
 }

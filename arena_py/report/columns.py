@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from arena_py.report import text
 from arena_py.results.document import Cell
-from arena_py.results.summary import Phases, phases
+from arena_py.results.phases import Phases, phases
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import functools
 import statistics as plain
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
@@ -18,32 +17,6 @@ from arena_py.measure.resampling import CONFIDENCE
 from arena_py.results.document import Cell, Interval, Summary, Turn
 
 NS_PER_S = 1e9
-
-
-@dataclass(frozen=True)
-class Phases:
-    """The other numbers of a cell: medians over its launches, memory the largest."""
-
-    startup_ns: int
-    load_ns: int
-    prepare_ns: int
-    first_ns: int
-    peak_rss_bytes: int | None
-    device_bytes: int | None
-
-
-def phases(cell: Cell) -> Phases | None:
-    """The phases of a cell; `None` when nothing was launched."""
-    if not cell.launches:
-        return None
-    return Phases(
-        startup_ns=int(plain.median(launch.startup_ns for launch in cell.launches)),
-        load_ns=int(plain.median(launch.load_ns for launch in cell.launches)),
-        prepare_ns=int(plain.median(launch.prepare_ns for launch in cell.launches)),
-        first_ns=int(plain.median(launch.first_ns for launch in cell.launches)),
-        peak_rss_bytes=max((launch.peak_rss_bytes for launch in cell.launches if launch.peak_rss_bytes), default=None),
-        device_bytes=max((launch.device_bytes for launch in cell.launches if launch.device_bytes), default=None),
-    )
 
 
 def summarised(cells: Iterable[Cell], *, seed: int, floor: float = 0.0) -> list[Cell]:

@@ -4,7 +4,8 @@ import pytest
 from run_documents import MS, WRONG, around, cell, turns
 
 from arena_py.results.document import Turn
-from arena_py.results.summary import in_order, phases, summarised
+from arena_py.results.phases import phases
+from arena_py.results.summary import in_order, summarised
 
 
 def ranks(*cells):
