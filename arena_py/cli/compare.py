@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from arena_py.measure.case import Runners
     from arena_py.measure.plan import Plan
     from arena_py.measure.progress import Progress
+    from arena_py.measure.roofline import Ceiling
     from arena_py.results.document import Cell, Run
     from arena_py.results.store import RunFolder
     from arena_py.verify.cases import CaseFiles
@@ -74,7 +75,9 @@ def compare(
     """
     from arena_py.cli import diff
     from arena_py.cli.tables import console
+    from arena_py.measure import machine
     from arena_py.measure.plan import Selection, make_plan
+    from arena_py.measure.roofline import Ceiling
     from arena_py.report import live
     from arena_py.results import baselines
     from arena_py.results.store import RunFolder
@@ -103,9 +106,10 @@ def compare(
     with live.shown(meanwhile) as progress:
         before_ns = time.perf_counter_ns()
         files = prepared_files(plan, runners, progress)
+        ceiling = Ceiling(plan, machine.machine(), progress) if any(files.values()) else None
         preparation_ns = time.perf_counter_ns() - before_ns
         folder = RunFolder.create(suite, output)
-        run = measured(plan, runners, files, folder, progress, preparation_ns=preparation_ns)
+        run = measured(plan, runners, files, folder, progress, preparation_ns=preparation_ns, ceiling=ceiling)
     _print(run, format)
     meanwhile.print(f"kept in {folder.path}", markup=False, soft_wrap=True)
     if save_baseline is not None:
@@ -148,6 +152,7 @@ def measured(
     progress: Progress,
     *,
     preparation_ns: int = 0,
+    ceiling: Ceiling | None = None,
 ) -> Run:
     """Case by case; whatever ends it early, what was found is kept."""
     from arena_py.measure import machine
@@ -178,6 +183,7 @@ def measured(
                 found = summarised(
                     measurement.cells(), seed=plan.sampling.seed, floor=floors.get(measurement.case.task, 0.0)
                 )
+                found = ceiling.of(found) if ceiling else found
                 folder.append(found)
                 cells += found
             for cell in found:
@@ -212,7 +218,9 @@ def measured(
             cells=cells,
             observations=observations,
             breakdown=breakdown(cells, watches, wall_ns=wall_ns, preparation_ns=preparation_ns),
+            roofline=ceiling.roofline if ceiling else None,
             warnings=warnings(facts, plan.threads, cells, observations)
+            + (ceiling.problems if ceiling else [])
             + ([] if whole else ["the run was interrupted before its end"]),
         )
         folder.finish(run, markdown(run))

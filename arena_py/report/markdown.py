@@ -57,6 +57,7 @@ def _facts(run: Run) -> str:
             f"{machine.system} {machine.kernel}{', virtual' if machine.virtual else ''}",
             f"{run.threads} threads, {sampling.launches} launches, at least {sampling.min_samples} samples, "
             f"{sampling.budget_s:g} s a cell or ± {sampling.half_width:.1%}, seed {run.seed}",
+            *([text.peaks(run.roofline)] if run.roofline else []),
             f"arena {run.arena}, {run.started} to {run.finished or 'an interruption'}",
             " ".join(run.command),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from arena_py.results.document import Breakdown, Cell, Interval
+from arena_py.results.document import Breakdown, Cell, Interval, Roofline
 
 NS_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 DIGITS = 3
@@ -105,4 +105,12 @@ def spent(found: Breakdown) -> str:
     return (
         f"{duration(found.wall_ns)}: {told}; {found.inside_share:.0%} inside samples, loads and prepares; the driver "
         f"took {found.driver_cpu_share:.1%} of a processor while samples were taken"
+    )
+
+
+def peaks(found: Roofline) -> str:
+    """The machine's roofline in one line."""
+    return (
+        f"measured peaks with {found.threads} threads: {number(found.flops_per_s / 1e9)} GFLOP/s in float32 matrix "
+        f"products, {number(found.bytes_per_s / 1e9)} GB/s from and to memory"
     )

@@ -136,6 +136,10 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """What was built, from what, by what."""
     parameters: int | None = None
     parameter_bytes: int | None = None
+    flops: int | None = None
+    """Of one execution: matrix products and convolutions of the canonical module, an addition counted as one."""
+    peak_share: float | None = None
+    """Of the machine's roofline that it reaches (`measure/roofline.py`); CPU variants only."""
     shipped_bytes: int | None = None
     """Bytes of the executable, or of the framework's environment."""
     verification: Verification | None = None
@@ -244,6 +248,16 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
         return max(0, self.wall_ns - known)
 
 
+class Roofline(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that the machine's processors did, with as many threads as the runners have."""
+
+    flops_per_s: float
+    """In float32 matrix products."""
+    bytes_per_s: float
+    """From and to memory."""
+    threads: int
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the run was asked for, over its suite."""
 
@@ -278,4 +292,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     observations: list[Observation] = []
     """Of the machine, one a round of each case."""
     breakdown: Breakdown | None = None
+    roofline: Roofline | None = None
+    """Absent where it could not be measured; a warning says why."""
     warnings: list[str] = []
