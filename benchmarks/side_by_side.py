@@ -1,10 +1,11 @@
 """Arena's rows beside the frameworks called directly, and beside each other, in alternating blocks of one run.
 
-    python benchmarks/side_by_side.py [--case smollm2-135m/infer/b1s128] [--rounds 8] [--iterations 5]
+    python benchmarks/side_by_side.py [--case smollm2-135m/infer/b1s128]... [--rounds 8] [--iterations 5]
 
-Every round gives each contender one block, in an order shuffled anew; a block is one `run` of a runner that stays
-alive, or one start of a direct program (its own first execution does not count). Ratios are of block medians, paired
-within rounds, with a 95 % bootstrap interval.
+Without a case: the inference and the training of each model of the suite `standard`. Every round gives each contender
+one block, in an order shuffled anew; a block is one `run` of a runner that stays alive, or a start of a direct program
+(its own first execution does not count). Ratios are of block medians, paired within rounds, with a 95 % bootstrap
+interval.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,42 +26,58 @@ import numpy as np
 from arena_py import places
 from arena_py.build import Built, locate, python_of
 from arena_py.contract.session import Session, runner_environment
-from arena_py.manifest import Case, frameworks, model
+from arena_py.manifest import Case, frameworks, model, suite
 from arena_py.manifest.framework import parse
 from arena_py.measure.machine import physical_cores
 from arena_py.verify import cases
 from arena_py.verify.canon import Canon
 
 BENCHMARKS = Path(__file__).resolve().parent
-PAIRS = (
-    ("pytorch:eager", "direct pytorch", 1.02),
-    ("candle:cpu", "direct candle", 1.25),
-    ("burn:flex", "candle:cpu", 2.0),
-)
-"""(contender, against, the ratio that it must not exceed) on inference."""
+BARS = {
+    "infer": (
+        ("pytorch:eager", "direct pytorch", 1.02),
+        ("candle:cpu", "direct candle", 1.25),
+        ("jax:cpu", "direct jax", 1.02),
+        ("llama-cpp:cpu", "direct llama.cpp", 1.02),
+        ("mlx:cpu", "direct mlx", 1.02),
+        ("candle:cpu", "pytorch:eager", 2.0),
+        ("burn:flex", "pytorch:eager", 2.0),
+        ("burn:flex", "candle:cpu", 2.0),
+    ),
+    "train": (("candle:cpu", "pytorch:eager", 3.0), ("burn:flex", "pytorch:eager", 3.0)),
+}
+"""For each task: contender, against, the ratio that it must not exceed."""
 RESAMPLES = 10_000
 Block = Callable[[int], list[int]]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", default="smollm2-135m/infer/b1s128")
+    parser.add_argument("--case", action="append", help="MODEL/TASK/SHAPE")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--iterations", type=int, default=5, help="executions of one block")
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--framework", action="append", help="FRAMEWORK[:VARIANT]; all that are built")
     options = parser.parse_args()
-    name = options.case.partition("/")[0]
-    case = next(each for each in model(name).cases if each.name == options.case)
-    with Canon(options.threads) as canon:
-        files = cases.prepare(case, canon, progress=lambda what: print(f"{what} ...", file=sys.stderr))
-    with contextlib.ExitStack() as stack:
-        blocks = _runners(options.framework or frameworks(), files, options.threads, stack)
-        if case.model.name == "smollm2-135m" and case.task == "infer":
-            blocks |= _direct(files, options.threads, stack)
-        medians = _rounds(blocks, options.rounds, options.iterations)
-    _table(medians)
-    return _verdict(medians) if case.task == "infer" else 0
+    missed = 0
+    for name in options.case or _standard():
+        case = next(each for each in model(name.partition("/")[0]).cases if each.name == name)
+        with Canon(options.threads) as canon:
+            files = cases.prepare(case, canon, progress=lambda what: print(f"{what} ...", file=sys.stderr))
+        with contextlib.ExitStack() as stack:
+            blocks = _runners(options.framework or frameworks(), files, options.threads, stack)
+            if case.model.name == "smollm2-135m" and case.task == "infer":
+                blocks |= _direct(files, options.threads, stack) | _direct_arrays(options.threads, blocks)
+            medians = _rounds(blocks, options.rounds, options.iterations)
+        print(f"\n{name}")
+        _table(medians)
+        missed += _verdict(medians, case.task)
+    return 1 if missed else 0
+
+
+def _standard() -> list[str]:
+    """The inference and the training of each model of the suite."""
+    return [case.name for name in suite("standard").models for case in model(name).cases if case.task in BARS]
 
 
 def _runners(
@@ -106,10 +123,26 @@ def _direct(files: cases.CaseFiles, threads: int, stack: contextlib.ExitStack) -
     config = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "config.json"
     config.write_text(json.dumps(files.case.model.file.config))
     candle = [str(target / "release" / "direct-candle"), str(config), str(files.weights), str(files.inputs)]
+    llama = [str(python_of("llama-cpp")), str(BENCHMARKS / "direct_llama_cpp.py")]
     return {
+        "direct llama.cpp": lambda count: _run(
+            [*llama, "--threads", str(threads), "--iterations", str(count)], threads
+        ),
         "direct pytorch": lambda count: _run([*python, "--threads", str(threads), "--iterations", str(count)], threads),
         "direct candle": lambda count: _run([*candle, str(count)], threads),
     }
+
+
+def _direct_arrays(threads: int, runners: Iterable[str]) -> dict[str, Block]:
+    """The direct programs of the frameworks of arrays whose runners take part."""
+    blocks: dict[str, Block] = {}
+    for name, options in (("jax", ["--threads", str(threads)]), ("mlx", [])):
+        if f"{name}:cpu" in runners:
+            command = [str(python_of(name)), str(BENCHMARKS / f"direct_{name}.py"), *options]
+            blocks[f"direct {name}"] = lambda count, command=command: _run(
+                [*command, "--iterations", str(count)], threads
+            )
+    return blocks
 
 
 def _run(command: list[str], threads: int) -> list[int]:
@@ -140,9 +173,10 @@ def _table(medians: dict[str, list[float]]) -> None:
         print(f"{label:<20} median {middle:10.2f} ms   of rounds {min(milliseconds):10.2f} .. {max(milliseconds):.2f}")
 
 
-def _verdict(medians: dict[str, list[float]]) -> int:
+def _verdict(medians: dict[str, list[float]], task: str) -> int:
+    """Print each ratio beside its bar; how many missed it."""
     missed = 0
-    for ours, against, limit in PAIRS:
+    for ours, against, limit in BARS.get(task, ()):
         if ours not in medians or against not in medians:
             continue
         ratios = np.asarray(medians[ours]) / np.asarray(medians[against])
@@ -152,7 +186,7 @@ def _verdict(medians: dict[str, list[float]]) -> int:
         missed += middle > limit
         held = "held" if middle <= limit else "MISSED"
         print(f"{ours} / {against}: {middle:.3f} [{low:.3f}, {high:.3f}], bar {limit:g}: {held}")
-    return 1 if missed else 0
+    return missed
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from arena_py import places
-from arena_py.build import crate, lockfile, process, sources, tools, vulkan
+from arena_py.build import compiled, crate, lockfile, process, sources, tools, vulkan
 from arena_py.build.outcome import NotBuilt
 from arena_py.build.progress import size
 from arena_py.errors import ArenaError
@@ -22,10 +22,6 @@ ROOM_BYTES = 15_000_000_000
 """PyTorch's environment with its CUDA libraries takes 6 GB, a Rust runner's target folder 1 to 2 GB each."""
 MEMORY_BYTES = 4_000_000_000
 """Linking the largest Rust runner, or the float64 reference of the default model, takes about 3 GB."""
-GET_COMPILER = {
-    "darwin": "xcode-select --install",
-    "win32": "winget install Microsoft.VisualStudio.2022.BuildTools",
-}
 
 
 @dataclass(frozen=True)
@@ -91,10 +87,27 @@ def c_compiler() -> Check:
     chosen = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
     path = next((path for each in chosen if (path := shutil.which(each))), None)
     if path is None:
-        get = GET_COMPILER.get(sys.platform, "apt-get install build-essential")
-        return Check(name, "missing", f"{' or '.join(chosen)} not found: cargo cannot link", get)
+        return Check(name, "missing", f"{' or '.join(chosen)} not found: cargo cannot link", tools.get_compiler())
     said = process.output([path, "--version"]) or ""
     return Check(name, "ok", said.splitlines()[0][:50] if said else path)
+
+
+def needed_tools(known: list[Framework]) -> list[Check]:
+    """The programs that variants need, by their manifests."""
+    users: dict[str, list[str]] = {}
+    for framework in known:
+        for variant in framework.variants:
+            for tool in variant.tools:
+                users.setdefault(tool, []).append(f"{framework.name}:{variant.name}")
+    return [_needed(tool, ", ".join(labels)) for tool, labels in users.items()]
+
+
+def _needed(tool: str, users: str) -> Check:
+    path = tools.needed(tool)
+    if path is None:
+        return Check(tool, "warning", f"not found: {users} cannot run", tools.get(tool))
+    said = (process.output([path, "--version"]) or path).splitlines()
+    return Check(tool, "ok", f"{said[0][:50]}, for {users}")
 
 
 def vulkan_device() -> Check:
@@ -138,19 +151,19 @@ def cpu() -> Check:
     return Check("cpu", "ok", f"{usable} logical processors")
 
 
-def buildable(framework: Framework) -> NotBuilt | None:
-    """What stands in the way of building a framework here; none when nothing is known to."""
-    return _environment(framework) if framework.language == "python" else _executable(framework)
+def buildable(framework: Framework, variant: Variant | None = None) -> NotBuilt | None:
+    """What stands in the way of building a framework, or a variant, here; none when nothing is known to."""
+    return _environment(framework, variant) if framework.language == "python" else _executable(framework)
 
 
-def _environment(framework: Framework) -> NotBuilt | None:
+def _environment(framework: Framework, variant: Variant | None) -> NotBuilt | None:
     if tools.uv() is None:
         return NotBuilt("uv is not installed", hint=tools.GET_UV)
     try:
-        lockfile.version(framework)
+        lockfile.version(framework, variant)
     except ArenaError as error:
         return NotBuilt(error.message, hint=error.hint)
-    return None
+    return compiled.obstacle(framework)
 
 
 def _executable(framework: Framework) -> NotBuilt | None:

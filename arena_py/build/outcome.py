@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from arena_py.build.record import BuildRecord
+from arena_py.build.record import BuildRecord, Place
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,12 @@ class Built:
     command: list[str]
     """Its argv, to which `describe` or `serve` is appended."""
     record: BuildRecord
+    in_process: str | None = None
+    """The Python framework that runs in the driver's own process; there is no command then."""
 
     @property
-    def shipped_bytes(self) -> int:
-        """Bytes of the executable, or of the installed environment."""
+    def shipped_bytes(self) -> int | None:
+        """Bytes of the executable, or of the installed environment; none for the current interpreter."""
         return self.record.bytes
 
 
@@ -30,7 +32,9 @@ class NotBuilt:
     """Lower case, no full stop."""
     hint: str | None = None
     declared: bool = False
-    """The manifest says that the variant does not exist on this platform: not a failure."""
+    """The manifest says that the variant cannot exist on this machine: not a failure."""
+    place: Place = "own"
+    """Where it was looked for; only what has a place of its own can be built."""
     log: Path | None = None
     """The log of the build that failed."""
     log_tail: tuple[str, ...] = ()

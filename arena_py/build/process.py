@@ -26,7 +26,7 @@ def run(
     *,
     cwd: Path,
     log: Path,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     stdin: bytes = b"",
     on_line: Callable[[str], None] = lambda _: None,
     on_tick: Callable[[float], None] = lambda _: None,
@@ -37,7 +37,7 @@ def run(
         command: its argv.
         cwd: its working directory.
         log: where its standard error is appended.
-        environment: over the driver's own.
+        environment: over the driver's own; none takes a variable away.
         stdin: what it reads.
         on_line: told every line of its standard output.
         on_tick: told the seconds since its start, about twice a second.
@@ -71,11 +71,27 @@ def run(
         return process.wait()
 
 
-def output(command: list[str], *, cwd: Path | None = None, timeout_s: float = 60.0) -> str | None:
-    """The standard output of a short question such as `rustc -V`; none when it cannot be had."""
+def output(
+    command: list[str],
+    *,
+    cwd: Path | None = None,
+    timeout_s: float = 60.0,
+    environment: Mapping[str, str] | None = None,
+) -> str | None:
+    """The standard output of a short question such as `rustc -V`; none when it cannot be had.
+
+    `environment` takes the place of the driver's own.
+    """
     try:
         done = subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout_s, check=False
+            command,
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout_s,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return None
@@ -96,12 +112,13 @@ def tail(log: Path, lines: int = TAIL_LINES) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _spawned(
-    command: list[str], cwd: Path, environment: Mapping[str, str] | None, errors: IO[bytes]
+    command: list[str], cwd: Path, environment: Mapping[str, str | None] | None, errors: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
+    variables = {**os.environ, **(environment or {})}
     process = subprocess.Popen(
         command,
         cwd=cwd,
-        env={**os.environ, **(environment or {})},
+        env={name: value for name, value in variables.items() if value is not None},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,

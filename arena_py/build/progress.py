@@ -150,7 +150,7 @@ def verdict(outcome: Built | NotBuilt) -> str:
     if isinstance(outcome, NotBuilt):
         return f"not built: {outcome.reason}"
     record = outcome.record
-    return f"built {record.version}, {size(record.bytes)} in {duration(record.seconds)}"
+    return f"built {record.version}, {size(record.bytes or 0)} in {duration(record.seconds or 0)}"
 
 
 def duration(seconds: float) -> str:

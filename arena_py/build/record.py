@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -17,6 +18,21 @@ from arena_py.contract.messages import Count
 
 SCHEMA = 1
 CHUNK_BYTES = 1 << 20
+
+
+Place: TypeAlias = Literal["own", "current", "in-process"]
+"""An executable or environment of its own; the interpreter that runs the driver; the driver's own process."""
+
+
+class TorchWheels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which build of torch an environment holds."""
+
+    index: str
+    """`registry`: the package registry's; `cpu`, `rocm7.2`, …: of that index of PyTorch."""
+    why: str
+    version: str
+    hashes: list[str] = []
+    """Of an index of PyTorch: those that it stated when torch was installed; the lock cannot hold them."""
 
 
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,19 +44,25 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The framework's, read from the lock that was built."""
     features: list[str]
     """Cargo features beyond the default ones; empty for an environment."""
-    source_sha256: str
+    source_sha256: str | None = None
     """Of the runner's sources, those it shares and the settings cargo reads; of the requirements for an environment."""
-    lock_sha256: str
+    lock_sha256: str | None = None
     """Of `Cargo.lock`, or of the framework's `NAME.lock`."""
     compiler: str
     """`rustc 1.95.0 (...)`, or `Python 3.11.7`."""
-    seconds: float
-    bytes: Count
+    seconds: float | None = None
+    bytes: Count | None = None
     """Of the executable; of an environment every file in it, hard links counted once."""
     executable_sha256: str | None
     """Of the file that was copied into `artifacts/bin/`; none for an environment."""
-    started: str
+    started: str | None = None
     """ISO 8601, UTC."""
+    torch: TorchWheels | None = None
+    """Of an environment with torch."""
+    place: Place = "own"
+    packages: dict[str, str] = {}
+    """The versions found in the current interpreter, for which nothing was built: it has neither sources nor a lock, a
+    time or a size."""
 
 
 def read(path: Path) -> BuildRecord | None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 from arena_py.build import process
 
 GET_CARGO = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
 GET_UV = "python -m pip install uv"
+GET_COMPILER = {
+    "darwin": "xcode-select --install",
+    "win32": "winget install Microsoft.VisualStudio.2022.BuildTools",
+}
+CXX_NAMES = ("c++", "g++", "clang++")
 
 
 def uv() -> str | None:
@@ -33,6 +39,31 @@ def rustc_version(folder: Path) -> str | None:
     rustc = os.environ.get("RUSTC") or _rust_tool("rustc")
     said = process.output([rustc, "-V"], cwd=folder) if rustc else None
     return said.strip() if said else None
+
+
+def cxx() -> str | None:
+    """The path of the C++ compiler: `$CXX`, else the first of the usual names that is on `PATH`."""
+    chosen = (
+        [os.environ["CXX"]] if os.environ.get("CXX") else [*CXX_NAMES, *(["cl"] if sys.platform == "win32" else [])]
+    )
+    return next((path for name in chosen if (path := shutil.which(name))), None)
+
+
+def get_compiler() -> str:
+    """The command that installs compilers."""
+    return GET_COMPILER.get(sys.platform, "apt-get install build-essential")
+
+
+def needed(tool: str) -> str | None:
+    """The path of a program that a manifest names: `c++` is any C++ compiler."""
+    return cxx() if tool == "c++" else shutil.which(tool)
+
+
+def get(tool: str) -> str:
+    """The command, or the advice, that gets a program which a manifest names."""
+    if tool == "c++":
+        return get_compiler()
+    return f"apt-get install {tool}" if shutil.which("apt-get") else f"install {tool} and put it on PATH"
 
 
 def version_numbers(text: str) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ Switch: TypeAlias = Annotated[bool, Parameter(negative=())]
 """An option that is only ever turned on."""
 
 
-def build(*frameworks: str, lock: Switch = False, force: Switch = False) -> int:
+def build(*frameworks: str, lock: Switch = False, force: Switch = False, torch_backend: str | None = None) -> int:
     """Build the runners of frameworks.
 
     Executables go to artifacts/bin, environments to artifacts/env, a log of each to artifacts/logs. Nothing is built
@@ -27,6 +27,8 @@ def build(*frameworks: str, lock: Switch = False, force: Switch = False) -> int:
         frameworks: `FRAMEWORK` (its default variants) or `FRAMEWORK:VARIANT`; every framework when absent.
         lock: Resolve the pinned packages of the Python frameworks anew before building.
         force: Build even what is up to date.
+        torch_backend: Which wheels of torch environments get: `registry`, an index of PyTorch such as `cpu`, or `auto`:
+            the CPU-only ones where no CUDA driver is found and their index can be reached, else the registry's.
     """
     from arena_py.build import Built, ensure
     from arena_py.build.progress import shown, size
@@ -36,13 +38,15 @@ def build(*frameworks: str, lock: Switch = False, force: Switch = False) -> int:
     if lock:
         _lock(frameworks, meanwhile)
     with shown(meanwhile) as progress:
-        outcomes = ensure(frameworks, progress, again=force)
+        outcomes = ensure(frameworks, progress, again=force, torch_backend=torch_backend)
     results = console()
     rows = table(results, "", "runner", "version", "size", "built by", "took")
     for label, outcome in outcomes.items():
         if isinstance(outcome, Built):
             kept = outcome.record
-            rows.add_row(label, kept.version, size(kept.bytes), kept.compiler.split(" (")[0], f"{kept.seconds:.0f} s")
+            took = f"{kept.seconds or 0:.0f} s"
+            version = f"{kept.torch.version} ({kept.torch.index})" if kept.torch else kept.version
+            rows.add_row(label, version, size(kept.bytes or 0), kept.compiler.split(" (")[0], took)
     if rows.row_count:
         results.print(rows)
     failed = {label: outcome for label, outcome in outcomes.items() if not isinstance(outcome, Built)}
@@ -53,17 +57,22 @@ def build(*frameworks: str, lock: Switch = False, force: Switch = False) -> int:
 
 def _lock(selectors: tuple[str, ...], meanwhile: Console) -> None:
     from arena_py.build import environment, lockfile
-    from arena_py.manifest import framework
-    from arena_py.manifest import frameworks as all_frameworks
+    from arena_py.manifest.framework import frameworks, parse
 
-    names = dict.fromkeys(selector.partition(":")[0] for selector in selectors or all_frameworks())
-    chosen = [found for found in map(framework, names) if found.language == "python"]
-    if not chosen:
+    chosen = [parse(selector) for selector in selectors or frameworks()]
+    locks = {
+        lockfile.path_of(found, own): (found, own)
+        for found, variants in chosen
+        if found.language == "python"
+        for own in (variant if variant.requirements else None for variant in variants)
+    }
+    if not locks:
         raise ArenaError("--lock is for python frameworks", hint="a rust runner's lock is its Cargo.lock")
-    for found in chosen:
-        with meanwhile.status(f"{found.name}: resolving"):
-            path = lockfile.make(found, environment.log_of(f"{found.name}-lock"))
-        meanwhile.print(f"{found.name}: wrote {path}", markup=False, soft_wrap=True)
+    for path, (found, own) in locks.items():
+        name = environment.name_of(found, own)
+        with meanwhile.status(f"{name}: resolving"):
+            lockfile.make(found, environment.log_of(f"{name}-lock"), own)
+        meanwhile.print(f"{name}: wrote {path}", markup=False, soft_wrap=True)
 
 
 def _explain(label: str, failure: NotBuilt, meanwhile: Console) -> None:

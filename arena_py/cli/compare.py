@@ -48,6 +48,8 @@ def compare(
     save_baseline: str | None = None,
     baseline: str | None = None,
     fail_above: str | None = None,
+    python_env: Literal["own", "current"] = "own",
+    in_process: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Measure frameworks on models, and rank those that are right.
 
@@ -68,11 +70,15 @@ def compare(
         build: Whether to build what is missing.
         format: How the results are printed.
         output: The folder of the run's files; a new one under artifacts/results when absent.
+        python_env: Where Python frameworks run, and the reference: `own`, each in its environment; `current`, what the
+            interpreter that runs Arena has.
+        in_process: Whether Python frameworks run in Arena's own process, imported by its interpreter.
         seed: Of the shuffled rounds and the bootstrap; the suite's when absent.
         save_baseline: Keep the run under this name, for `--baseline` of later ones.
         baseline: Compare the run with this baseline, too; ends with 3 when a cell is slower.
         fail_above: With `--baseline`, end with 3 only for what is slower by more than this, as in `5%`.
     """
+    from arena_py.build import using
     from arena_py.cli import diff
     from arena_py.cli.tables import console
     from arena_py.measure import machine
@@ -102,14 +108,15 @@ def compare(
     )
     plan = make_plan(selection)
     meanwhile = console(stderr=True)
-    runners = runners_of(plan, meanwhile, build=build)
-    with live.shown(meanwhile) as progress:
-        before_ns = time.perf_counter_ns()
-        files = prepared_files(plan, runners, progress)
-        ceiling = Ceiling(plan, machine.machine(), progress) if any(files.values()) else None
-        preparation_ns = time.perf_counter_ns() - before_ns
-        folder = RunFolder.create(suite, output)
-        run = measured(plan, runners, files, folder, progress, preparation_ns=preparation_ns, ceiling=ceiling)
+    with using(python_env):
+        runners = runners_of(plan, meanwhile, build=build, in_process=in_process)
+        with live.shown(meanwhile) as progress:
+            before_ns = time.perf_counter_ns()
+            files = prepared_files(plan, runners, progress)
+            ceiling = Ceiling(plan, machine.machine(), progress) if any(files.values()) else None
+            preparation_ns = time.perf_counter_ns() - before_ns
+            folder = RunFolder.create(suite, output)
+            run = measured(plan, runners, files, folder, progress, preparation_ns=preparation_ns, ceiling=ceiling)
     _print(run, format)
     meanwhile.print(f"kept in {folder.path}", markup=False, soft_wrap=True)
     if save_baseline is not None:
@@ -124,15 +131,23 @@ def exit_code(cells: list[Cell]) -> int:
     return int(any(cell.status in BROKEN for cell in cells))
 
 
-def runners_of(plan: Plan, meanwhile: Console, *, build: bool) -> Runners:
+def runners_of(plan: Plan, meanwhile: Console, *, build: bool, in_process: bool = False) -> Runners:
     """What each candidate is started by; PyTorch's environment is needed for the reference in any case."""
-    from arena_py.build import ensure, locate
+    from arena_py import build as builds
     from arena_py.build.progress import shown
 
+    here = {
+        candidate.label: builds.in_process(candidate.framework, candidate.variant)
+        for candidate in plan.candidates
+        if in_process and candidate.framework.language == "python"
+    }
+    others = [candidate for candidate in plan.candidates if candidate.label not in here]
     if build:
         with shown(meanwhile) as progress:
-            return ensure(dict.fromkeys(["pytorch", *(candidate.label for candidate in plan.candidates)]), progress)
-    return {candidate.label: locate(candidate.framework, candidate.variant) for candidate in plan.candidates}
+            made = builds.ensure(dict.fromkeys(["pytorch", *(candidate.label for candidate in others)]), progress)
+        return {**made, **here}
+    found = {candidate.label: builds.locate(candidate.framework, candidate.variant) for candidate in others}
+    return {**found, **here}
 
 
 def prepared_files(plan: Plan, runners: Runners, progress: Progress) -> dict[str, CaseFiles | ArenaError | None]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
 
 from arena_py.errors import ArenaError
 
@@ -20,6 +22,8 @@ def conform(
     backend: str | None = None,
     threads: int | None = None,
     rules: bool = True,
+    python_env: Literal["own", "current"] = "own",
+    in_process: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Put runners through golden cases and every rule of the contract.
 
@@ -31,15 +35,20 @@ def conform(
         golden: A folder of golden cases; Arena's own when absent.
         backend: The backend to load on; the variant's, or the first that the runner describes.
         threads: CPU threads of the runner; all cores when absent.
-        rules: Whether to try the rules of the contract, too.
+        rules: Whether to try the rules of the contract, too; with --in-process there is no pipe to try them on.
+        python_env: Where Python frameworks run: `own`, each in its environment; `current`, what the interpreter that
+            runs Arena has.
+        in_process: Whether Python frameworks run in Arena's own process, imported by its interpreter.
     """
+    from arena_py.build import using
     from arena_py.report.conformance import Printer
     from arena_py.verify import conformance
     from arena_py.verify import rules as contract_rules
     from arena_py.verify.golden import cases, default_folder
 
     golden_cases = cases(golden or default_folder())
-    targets = list(_targets(runners, backend, threads or os.cpu_count() or 1))
+    with using(python_env):
+        targets = list(_targets(runners, backend, threads or os.cpu_count() or 1, in_process=in_process))
     if not targets:
         raise ArenaError("no runner is built", hint="python -m arena_py build", exit_code=1)
     printer = Printer()
@@ -48,14 +57,14 @@ def conform(
         for case in golden_cases:
             for result in conformance.check(target, case):
                 printer.golden(result)
-        if rules:
+        if rules and target.in_process is None:
             for outcome in contract_rules.check(target, contract_rules.easiest(target, golden_cases)):
                 printer.rule(outcome)
         printer.finish()
     return printer.exit_code
 
 
-def _targets(runners: tuple[str, ...], backend: str | None, threads: int) -> Iterator[Target]:
+def _targets(runners: tuple[str, ...], backend: str | None, threads: int, *, in_process: bool) -> Iterator[Target]:
     from arena_py.manifest import frameworks
 
     for runner in runners or frameworks():
@@ -63,7 +72,7 @@ def _targets(runners: tuple[str, ...], backend: str | None, threads: int) -> Ite
         if os.sep in runner or path.is_file():
             yield _executable(path, backend, threads)
         else:
-            yield from _framework(runner, backend, threads, wanted=bool(runners))
+            yield from _framework(runner, backend, threads, wanted=bool(runners), in_process=in_process)
 
 
 def _executable(path: Path, backend: str | None, threads: int) -> Target:
@@ -87,17 +96,18 @@ def _executable(path: Path, backend: str | None, threads: int) -> Target:
     return Target(label=f"{path.name} ({backend})", command=command, backend=backend, environment={}, threads=threads)
 
 
-def _framework(name: str, backend: str | None, threads: int, *, wanted: bool) -> Iterator[Target]:
-    from arena_py.build import NotBuilt, locate
+def _framework(name: str, backend: str | None, threads: int, *, wanted: bool, in_process: bool) -> Iterator[Target]:
+    from arena_py import build
     from arena_py.manifest.framework import parse
     from arena_py.verify.conformance import Target
 
     framework, variants = parse(name)
     for variant in variants:
-        built = locate(framework, variant)
-        if isinstance(built, NotBuilt):
+        here = in_process and framework.language == "python"
+        built = build.in_process(framework, variant) if here else build.locate(framework, variant)
+        if isinstance(built, build.NotBuilt):
             if wanted:
-                hint = f"python -m arena_py build {framework.name}"
+                hint = built.hint or f"python -m arena_py build {framework.name}"
                 raise ArenaError(
                     f"{framework.name}:{variant.name} is not built: {built.reason}", hint=hint, exit_code=1
                 )
@@ -109,4 +119,5 @@ def _framework(name: str, backend: str | None, threads: int, *, wanted: bool) ->
             environment=variant.environment,
             threads=threads,
             boundary=variant.boundary,
+            in_process=built.in_process,
         )

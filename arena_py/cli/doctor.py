@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "missing": "[red]missing[/]"}
 
 
-def doctor() -> int:
+def doctor(*, python_env: Literal["own", "current"] = "own") -> int:
     """Tell what this machine can run, what is missing and how to get it.
 
     Runners that are built are asked to describe themselves. Ends with 0 when every default variant can run or be
     built, with 1 otherwise.
+
+    Args:
+        python_env: Where Python frameworks run: `own`, each in its environment; `current`, what the interpreter that
+            runs Arena has.
     """
+    from arena_py.build import using
     from arena_py.cli.tables import console
     from arena_py.manifest import framework, frameworks
 
@@ -37,7 +42,8 @@ def doctor() -> int:
             status.update(told)
             if not meanwhile.is_terminal:
                 meanwhile.print(told, markup=False, highlight=False)
-            runners.append((variant.default, check(found, variant)))
+            with using(python_env):
+                runners.append((variant.default, check(found, variant)))
     _print(results, "\nrunners", [found for _, found in runners])
     advice = dict.fromkeys(found.get for found in [*tools, *(found for _, found in runners)] if found.get)
     if advice:
@@ -55,12 +61,14 @@ def check(framework: Framework, variant: Variant) -> Check:
     name = f"{framework.name}:{variant.name}"
     outcome = locate(framework, variant)
     if not isinstance(outcome, Built) and outcome.declared:
-        return Check(name, "ok", outcome.reason)
+        return Check(name, "warning" if outcome.hint else "ok", outcome.reason, outcome.hint)
     if lacking := device(variant):
         return Check(name, "missing", lacking.reason, lacking.hint)
     if isinstance(outcome, Built):
         return _asked(name, framework, variant, outcome)
-    if obstacle := buildable(framework):
+    if outcome.place != "own":
+        return Check(name, "missing", outcome.reason, outcome.hint)
+    if obstacle := buildable(framework, variant):
         return Check(name, "missing", f"{outcome.reason}; cannot be built: {obstacle.reason}", obstacle.hint)
     return Check(name, "warning", f"{outcome.reason}; can be built", outcome.hint)
 
@@ -70,17 +78,26 @@ def _asked(name: str, framework: Framework, variant: Variant, built: Built) -> C
     from arena_py.build.checks import Check
     from arena_py.build.describe import describe
 
-    again = f"python -m arena_py build --force {name}"
+    again = f"python -m arena_py build --force {name}" if built.record.place == "own" else None
     described = describe(built, variant)
     if isinstance(described, str):
         return Check(name, "missing", described, again)
     version = described.framework.version
-    if version.partition("+")[0] != framework.version:
+    if built.record.place == "own" and version.partition("+")[0] != framework.version:
         return Check(name, "missing", f"it says version {version}, its manifest {framework.version}", again)
     devices = [backend.device for backend in described.backends if backend.id == variant.backend]
     if not devices:
         return Check(name, "missing", f"it was built without the backend {variant.backend}", again)
-    return Check(name, "ok", f"{version} on {devices[0]}")
+    return Check(name, "ok", f"{version} on {devices[0]}{_which(built, framework)}")
+
+
+def _which(built: Built, framework: Framework) -> str:
+    """Which build of a Python framework it is, where there is a choice."""
+    kept = built.record
+    if kept.place != "own":
+        other = f", the manifest's is {framework.version}" if kept.version != framework.version else ""
+        return f", in the current interpreter{other}"
+    return f", torch of the index {kept.torch.index}" if kept.torch else ""
 
 
 def _tools(known: list[Framework]) -> list[Check]:
@@ -93,6 +110,7 @@ def _tools(known: list[Framework]) -> list[Check]:
         checks.cargo(),
         checks.rustc(rust),
         checks.c_compiler(),
+        *checks.needed_tools(known),
         checks.vulkan_device(),
         checks.cpu(),
         checks.memory(),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
-from arena_py.build import Built, NotBuilt, locate
+from arena_py.build import Built, NotBuilt, locate, using
 from arena_py.manifest import Framework, Variant, framework, frameworks, model, models, suite, suites
 
 if TYPE_CHECKING:
@@ -65,15 +65,22 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     suites: list[ListedSuite]
 
 
-def list_(*, format_: Annotated[Literal["table", "json"], Parameter(name="--format")] = "table") -> int:
+def list_(
+    *,
+    format_: Annotated[Literal["table", "json"], Parameter(name="--format")] = "table",
+    python_env: Literal["own", "current"] = "own",
+) -> int:
     """List frameworks, models and suites.
 
     A framework's variants are shown with what is built of them, a model with its cases.
 
     Args:
         format_: Tables to read, or one JSON object.
+        python_env: Where Python frameworks are looked for: `own`, each in its environment; `current`, in the
+            interpreter that runs Arena.
     """
-    listing = listed()
+    with using(python_env):
+        listing = listed()
     if format_ == "json":
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(listing), indent=2).decode() + "\n")
     else:
@@ -137,7 +144,7 @@ def _print(listing: Listing) -> None:
     rows = table(results, "frameworks", "variant", "version", "backend", "built")
     for found in listing.frameworks:
         for variant in found.variants:
-            state = size(variant.shipped_bytes) if variant.shipped_bytes is not None else variant.reason or "no"
+            state = size(variant.shipped_bytes) if variant.shipped_bytes is not None else variant.reason or "yes"
             label = f"{found.name}:{variant.name}"
             rows.add_row(label if variant.default else f"{label} (on request)", found.version, variant.backend, state)
     results.print(rows)

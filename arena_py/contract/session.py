@@ -39,10 +39,16 @@ LOG_LINE_CHARACTERS = 2000
 PASSED_VARIABLES = (
     "HOME", "LANG", "LC_ALL", "PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "XDG_CACHE_HOME",
     "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VK_DRIVER_FILES", "VK_ICD_FILENAMES",
-    "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "HIP_VISIBLE_DEVICES",
+    "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "HIP_VISIBLE_DEVICES", "CXX",
 )  # fmt: skip
 """Of the user's environment, what a runner sees; the rest could change what is measured, or is none of its business."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+POOLS: Mapping[str, str] = {"KMP_BLOCKTIME": "5"}
+"""How long the threads of a pool spin after their work before they sleep: Intel's OpenMP for 5 ms instead of 200. GNU's
+does so for about 8 ms by itself, and is left alone: `OMP_WAIT_POLICY=PASSIVE` would have its threads sleep between two
+operations of one execution, which takes PyTorch a quarter to a half more time on 8 threads."""
+SETTLED_S = 0.03
+"""After so long no pool spins any more: whoever measures waits as long before another runner's turn."""
 
 FailureStatus: TypeAlias = Literal["unsupported", "unavailable", "crashed", "timed_out"]
 STATUS_OF_CODE: Mapping[str, FailureStatus] = {"unsupported": "unsupported", "device_unavailable": "unavailable"}
@@ -84,8 +90,13 @@ class ProtocolViolation(RunnerFailed):
 def runner_environment(threads: int, extra: Mapping[str, str]) -> dict[str, str]:
     """The environment of a runner: what is passed on of the user's, the thread counts, then the variant's own."""
     kept = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
-    kept |= dict.fromkeys(THREAD_VARIABLES, str(threads))
-    return kept | {name: value.replace("{threads}", str(threads)) for name, value in extra.items()}
+    return kept | settings(threads, extra)
+
+
+def settings(threads: int, extra: Mapping[str, str]) -> dict[str, str]:
+    """The variables that decide how a runner executes: thread counts, pools, then the variant's own."""
+    common = dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(POOLS)
+    return common | {name: value.replace("{threads}", str(threads)) for name, value in extra.items()}
 
 
 class _Lines(threading.Thread):
@@ -163,6 +174,9 @@ class Session:
         RunnerFailed: it cannot be started, or its first line is not a ready line of this contract.
     """
 
+    description: m.Description
+    """What the runner says it is."""
+
     def __init__(
         self,
         command: list[str],
@@ -199,7 +213,7 @@ class Session:
         except BaseException:
             self.close()
             raise
-        self.startup_ns = ready_ns - started_ns
+        self.startup_ns: int | None = ready_ns - started_ns
         """From spawn to the ready line."""
 
     def __enter__(self) -> Session:
@@ -255,8 +269,8 @@ class Session:
         """Write the outputs of the latest execution to `path`."""
         return self._ask(m.Outputs(id=self._id(), path=str(path), names=names), m.Written)
 
-    def usage(self) -> m.MemoryUse:
-        """The runner's own peak memory until now."""
+    def usage(self) -> m.MemoryUse | None:
+        """The runner's own peak memory until now; none where it has no process of its own."""
         return self._ask(m.Usage(id=self._id()), m.MemoryUse)
 
     def shutdown(self) -> int:

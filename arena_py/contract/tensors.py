@@ -151,3 +151,13 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray[Any, Any]]) -> No
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         for array in arrays.values():
             file.write(array.tobytes())
+
+
+def scalar(path: Path, name: str) -> float | None:
+    """A scalar of a tensor file; `None` when there is no such scalar."""
+    try:
+        with TensorFile(path) as file:
+            info = file.tensors.get(name)
+            return float(file.read(name).item()) if info is not None and info.elements == 1 else None
+    except TensorFileError:
+        return None

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from arena_py.contract.adapter import Framework
 
 FRAMEWORKS = {
+    "jax": "arena_py.frameworks.jax:Jax",
+    "mlx": "arena_py.frameworks.mlx:Mlx",
+    "llama-cpp": "arena_py.frameworks.llamacpp:LlamaCpp",
     "pytorch": "arena_py.frameworks.pytorch:PyTorch",
     "reference": "arena_py.frameworks.reference:Reference",
     "wrong": "arena_py.frameworks.wrong:Wrong",

@@ -1,15 +1,14 @@
-"""PyTorch, eager: the canonical modules as they come from transformers and diffusers."""
+"""PyTorch: the canonical modules as they come from transformers and diffusers."""
 
 from __future__ import annotations
 
-import importlib.util
 import platform
-import sys
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from arena_py.architectures import TASKS
 from arena_py.contract.adapter import LoadSpec, Parameters, RunnerError
 from arena_py.contract.messages import (
     CONTRACT,
@@ -21,22 +20,20 @@ from arena_py.contract.messages import (
     TaskName,
     TaskOptions,
 )
+from arena_py.frameworks import torch_backends
+from arena_py.frameworks.host import cpu_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import torch
 
     from arena_py.contract.adapter import Program, Tensors
+    from arena_py.frameworks.torch_backends import Mode
     from arena_py.models.architecture import Architecture
 
-TASKS: dict[str, list[TaskName]] = {
-    "llama": ["infer", "decode", "train", "step"],
-    "smolvla-expert": ["infer", "train", "step"],
-    "unet2d-condition": ["infer", "train", "step"],
-    "resnet": ["infer", "train", "step"],
-    "whisper": ["infer", "decode", "train", "step"],
-}
+PROGRAMS: dict[Mode, str] = {"eager": "torch_programs", "compile": "torch_compile", "graphs": "torch_graphs"}
+"""The module with the programs of each mode: they import torch, which takes seconds."""
 LIBRARIES = ("transformers", "diffusers")
 
 
@@ -70,12 +67,7 @@ class PyTorch:
 
     def _backends(self) -> dict[str, str]:
         """Name and device of every backend of this build of torch."""
-        backends = {"cpu": _cpu_name()}
-        if _built_with_cuda():
-            backends["cuda"] = "CUDA device"
-        if sys.platform == "darwin" and platform.machine() == "arm64":
-            backends["mps"] = "Apple GPU"
-        return backends
+        return torch_backends.built(cpu_name())
 
     def load(self, spec: LoadSpec) -> TorchModel:
         """Build the canonical module and read its parameters from the weights file.
@@ -98,9 +90,14 @@ class PyTorch:
 
         from arena_py.models import checkpoint, define  # noqa: PLC0415 (as above)
 
-        device = _device(spec.backend)
+        device = torch_backends.device_of(spec.backend)
         _use_threads(spec.threads)
         _use_strict_float32()
+        mode = torch_backends.BACKENDS[spec.backend].mode
+        if mode == "compile":
+            from arena_py.frameworks import torch_compile  # noqa: PLC0415 (as above)
+
+            torch_compile.configure(spec.threads)
         model = define(spec.model.architecture, spec.model.config)
         with torch.device("meta"):
             module = model.build()
@@ -111,15 +108,15 @@ class PyTorch:
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name not in model.frozen)
         self._device = device
-        return TorchModel(model, module, device, dtype)
+        return TorchModel(model, module, device, dtype, mode)
 
     def device_bytes(self) -> int | None:
         """The peak of the memory that torch took on a device of its own."""
-        if self._device is None or self._device.type != "cuda":
+        if self._device is None or self._device.type not in ("cuda", "xpu"):
             return None
         import torch  # noqa: PLC0415 (loaded by now)
 
-        peak: int = torch.cuda.max_memory_reserved(self._device)
+        peak: int = getattr(torch, self._device.type).max_memory_reserved(self._device)
         return peak
 
 
@@ -127,12 +124,18 @@ class TorchModel:
     """A module with its parameters on a device."""
 
     def __init__(
-        self, architecture: Architecture, module: torch.nn.Module, device: torch.device, dtype: torch.dtype
+        self,
+        architecture: Architecture,
+        module: torch.nn.Module,
+        device: torch.device,
+        dtype: torch.dtype,
+        mode: Mode = "eager",
     ) -> None:
         self.architecture = architecture
         self.module = module
         self.device = device
         self.dtype = dtype
+        self.mode = mode
 
     @property
     def parameters(self) -> Parameters:
@@ -144,17 +147,17 @@ class TorchModel:
         )
 
     def prepare(self, task: TaskName, options: TaskOptions, inputs: Tensors) -> Program:
-        """The task as a program; nothing is compiled.
+        """The task as a program, compiled or recorded where the backend says so.
 
         Raises:
             RunnerError: `unsupported` or `invalid_inputs`.
         """
-        from arena_py.frameworks import torch_programs  # noqa: PLC0415 (needs torch)
-
         if task not in TASKS[self.architecture.name]:
             raise RunnerError("unsupported", f"task `{task}` of {self.architecture.name}")
+        make: Callable[[TorchModel, TaskName, TaskOptions, Tensors], Program]
+        make = import_module(f"arena_py.frameworks.{PROGRAMS[self.mode]}").program
         with memory_errors():
-            return torch_programs.program(self, task, options, inputs)
+            return make(self, task, options, inputs)
 
 
 @contextmanager
@@ -199,38 +202,3 @@ def _use_strict_float32() -> None:
         backends.mkldnn.rnn,
     ):
         operation.fp32_precision = "ieee"
-
-
-def _device(backend: str) -> torch.device:
-    import torch  # noqa: PLC0415 (seconds)
-
-    available = {
-        "cpu": lambda: True,
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-    }
-    if not available[backend]():
-        raise RunnerError("device_unavailable", f"this machine has no device for torch's backend `{backend}`")
-    return torch.device(backend)
-
-
-def _built_with_cuda() -> bool:
-    """Read from torch's own `version.py`, which imports nothing."""
-    torch_spec = importlib.util.find_spec("torch")
-    if torch_spec is None or torch_spec.origin is None:
-        return False
-    place = Path(torch_spec.origin).with_name("version.py")
-    spec = importlib.util.spec_from_file_location("torch_version", place)
-    if spec is None or spec.loader is None:
-        return False
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.cuda is not None
-
-
-def _cpu_name() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -103,6 +103,8 @@ class TorchProgram:
             torch.cuda.synchronize(self.model.device)
         elif self.model.device.type == "mps":
             torch.mps.synchronize()
+        elif self.model.device.type == "xpu":
+            torch.xpu.synchronize(self.model.device)
 
     def outputs(self) -> Iterator[Output]:
         """The results of the latest execution, each fetched when it is written."""
@@ -179,9 +181,12 @@ class Train(TorchProgram):
         self.module.zero_grad(set_to_none=True)
 
     def _compute(self) -> None:
-        loss = self.architecture.loss(self.architecture.forward(self.module, self.inputs), self.inputs)
+        loss = self._compute_loss()
         loss.backward()
         self._loss = loss.detach()
+
+    def _compute_loss(self) -> torch.Tensor:
+        return self.architecture.loss(self.architecture.forward(self.module, self.inputs), self.inputs)
 
     def _trained(self) -> dict[str, torch.nn.Parameter]:
         return {name: value for name, value in self.module.named_parameters() if value.requires_grad}

@@ -11,6 +11,10 @@ from arena_py.contract.messages import BoundaryName, Precision
 from arena_py.errors import ArenaError
 from arena_py.manifest import toml
 
+PYTHON_KEYS = ("requirements", "torch_backend")
+RUST_KEYS = ("features",)
+"""Keys of a variant that make a build of its own in one language and mean nothing in the other."""
+
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One way to run a framework: a backend and its settings."""
@@ -24,9 +28,20 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: dict[str, str] = {}
     """Environment variables of the runner; `{threads}` is replaced by the thread count."""
     features: list[str] = []
-    """Cargo features of a build of its own; empty: the framework's plain executable."""
+    """Rust: cargo features of a build of its own; empty: the framework's plain executable."""
+    requirements: list[str] = []
+    """Python: all pins of an environment of its own, the framework's first; the lock is `NAME-VARIANT.lock`."""
+    torch_backend: str | None = None
+    """Python: torch's wheels in an environment of its own are those of this index of PyTorch (`rocm7.2`, `xpu`)."""
+    tools: list[str] = []
+    """Programs that running it needs, besides its device: `c++`, or the name of an executable on `PATH`."""
     platforms: list[str] = []
     """`sys.platform` values where it exists; empty: everywhere."""
+
+    @property
+    def own_build(self) -> bool:
+        """Whether it is started from an executable or an environment of its own."""
+        return bool(self.features or self.requirements or self.torch_backend)
 
 
 class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +57,9 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Python: exact pins of the environment, the framework's own first; the lock beside the manifest is `NAME.lock`."""
     python: str = "3.10"
     """Python: the oldest version that the requirements run on."""
+    compiled: dict[str, dict[str, str]] = {}
+    """Python: packages that are compiled where the environment is made, and the settings of each build.
+    `{processor}` is replaced by a short name for what the processor can do."""
     crate: str | None = None
     """Rust: the folder under `rust_bins/`; the executable is `arena-CRATE`."""
     notes: str = ""
@@ -58,6 +76,10 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         raise ArenaError(
             f"unknown variant of {self.name}: {name}", hint=f"known: {', '.join(v.name for v in self.variants)}"
         )
+
+    def pins(self, variant: Variant | None = None) -> list[str]:
+        """The requirements of the framework's environment, or of the one that a variant has of its own."""
+        return variant.requirements if variant and variant.requirements else self.requirements
 
 
 def frameworks() -> list[str]:
@@ -78,6 +100,10 @@ def framework(name: str) -> Framework:
         raise ArenaError(f"{path}: name is {found.name!r}, expected {path.stem!r} like the file")
     if found.language == "rust" and found.crate is None:
         raise ArenaError(f"{path}: a rust framework needs the key `crate`")
+    for variant in found.variants:
+        for key in PYTHON_KEYS if found.language == "rust" else RUST_KEYS:
+            if getattr(variant, key):
+                raise ArenaError(f"{path}: variant {variant.name}: `{key}` is not for a {found.language} framework")
     return found
 
 

@@ -23,6 +23,8 @@ class ShapeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The architecture's own size names: `batch`, `seq`, ..."""
     new_tokens: Positive = 32
     """For `decode`."""
+    steps: Positive = 20
+    """For `step`: on how many batches the loss curve and the parameters after it are verified."""
     samples_per_execution: Positive | None = None
     """What throughput counts (tokens, images, denoising steps) in one execution; the batch when absent."""
     unit: str = "item"

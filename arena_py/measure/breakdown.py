@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arena_py.measure.watch import Watch
-from arena_py.results.document import Breakdown, Cell
+from arena_py.results.document import Cell
+from arena_py.results.observed import Breakdown
 
 
 def breakdown(cells: Sequence[Cell], watches: Sequence[Watch], *, wall_ns: int, preparation_ns: int) -> Breakdown:
@@ -21,7 +22,7 @@ def breakdown(cells: Sequence[Cell], watches: Sequence[Watch], *, wall_ns: int, 
     run_ns = sum(watch.run_ns for watch in watches)
     return Breakdown(
         wall_ns=wall_ns,
-        startups_ns=sum(launch.startup_ns for launch in launches),
+        startups_ns=sum(launch.startup_ns or 0 for launch in launches),
         loads_ns=sum(launch.load_ns for launch in launches),
         prepares_ns=sum(launch.prepare_ns + launch.first_ns for launch in launches),
         samples_ns=sum(ns for cell in cells for turn in cell.turns for ns in turn.ns),

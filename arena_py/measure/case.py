@@ -27,6 +27,10 @@ from arena_py.verify import cases, gate
 from arena_py.verify.canon import Canon
 from arena_py.verify.cases import CaseFiles
 
+IN_PROCESS = (
+    "ran in the driver's own process: it has no start-up and no peak memory of its own, no time limit, and what one "
+    "launch imported and compiled is there for the next"
+)
 Runners: TypeAlias = Mapping[str, Built | NotBuilt]
 """What was built, by label."""
 
@@ -124,6 +128,8 @@ class CaseMeasurement:
         for candidate in self._plan.candidates:
             entrant, built = self._entrants[candidate.label], self._runners[candidate.label]
             if entrant.alive and isinstance(built, Built):
+                if built.in_process:
+                    entrant.notes.append(IN_PROCESS)
                 runner = Runner(
                     candidate=candidate,
                     built=built,
@@ -199,7 +205,7 @@ def _prepared(files: CaseFiles) -> Prepared:
         weights_source=files.weights_source,
         weights_sha256=files.weights_sha256,
         inputs_sha256=files.recorded.inputs_sha256,
-        bound_inputs_sha256=files.recorded.bound_inputs_sha256,
+        bound_inputs_sha256=files.recorded.later_inputs_sha256,
         reference_sha256=files.recorded.expected_sha256,
         noise=files.noise,
     )

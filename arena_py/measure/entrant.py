@@ -83,7 +83,7 @@ class Entrant:
         self.launches.append(launch)
         if len(self.launches) > 1:
             return
-        cost_s = (launch.startup_ns + launch.load_ns + launch.prepare_ns + launch.first_ns) / NS_PER_S
+        cost_s = ((launch.startup_ns or 0) + launch.load_ns + launch.prepare_ns + launch.first_ns) / NS_PER_S
         affordable = max(1, math.floor(self.sampling.budget_s / cost_s)) if cost_s > 0 else self.sampling.launches
         if affordable < self.sampling.launches:
             self.planned_launches = affordable

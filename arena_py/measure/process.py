@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from arena_py.build import Built
+from arena_py.build import Built, launch
 from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared, Samples
-from arena_py.contract.session import Session
+from arena_py.contract.session import SETTLED_S, Session
 from arena_py.manifest import GateLimits
 from arena_py.measure.plan import Candidate
 from arena_py.results.document import Verification
@@ -34,8 +35,8 @@ class Running:
     folder: Path
 
     @property
-    def startup_ns(self) -> int:
-        """From spawn to ready."""
+    def startup_ns(self) -> int | None:
+        """From spawn to ready; none in the driver's own process."""
         return self.session.startup_ns
 
     @property
@@ -48,22 +49,33 @@ class Running:
         return self.exercise.load(self.session)
 
     def prepare(self) -> Prepared:
-        """Compile for the case's inputs and execute once."""
-        return self.exercise.prepare(self.session)
+        """Compile for the case's inputs and execute once; its pools of threads are asleep afterwards."""
+        prepared = self.exercise.prepare(self.session)
+        time.sleep(SETTLED_S)
+        return prepared
 
     def run(self, iterations: int) -> Samples:
-        """Execute, timed, within the variant's boundary."""
-        return self.session.run(iterations, self.exercise.boundary)
+        """Execute, timed, within the variant's boundary; its pools of threads are asleep afterwards."""
+        samples = self.session.run(iterations, self.exercise.boundary)
+        time.sleep(SETTLED_S)
+        return samples
 
-    def usage(self) -> MemoryUse:
-        """Peak memory until now."""
+    def usage(self) -> MemoryUse | None:
+        """Peak memory until now; none in the driver's own process."""
         return self.session.usage()
 
     def verify(self) -> Verification:
-        """Bind the other inputs, execute once, and compare every output tensor with the reference."""
+        """Bind the other inputs, execute on each, and compare every output tensor with the reference."""
         outputs = self.folder / "outputs.safetensors"
-        self.exercise.rebind(self.session, outputs)
-        return gate.check(outputs, self.files.expected, self.files.noise, self.limits)
+        curve = self.exercise.rebind(self.session, outputs)
+        return gate.check(
+            outputs,
+            self.files.expected,
+            self.files.noise,
+            self.limits,
+            curve=curve,
+            reference_curve=self.files.recorded.curve,
+        )
 
     def log_tail(self) -> list[str]:
         """The last lines of the runner's log."""
@@ -95,15 +107,16 @@ class Runner:
 
     @contextlib.contextmanager
     def launch(self) -> Iterator[Running]:
-        """Spawn the runner; leaving kills its whole process group."""
+        """Spawn the runner, or import it here; leaving kills its whole process group."""
         variant = self.candidate.variant
         exercise = self.files.exercise(variant.backend, variant.precision).on(
             variant.backend, variant.precision, variant.boundary
         )
         with (
             tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder,
-            Session(
+            launch.session(
                 self.built.command,
+                self.built.in_process,
                 scratch=Path(folder),
                 environment=variant.environment,
                 threads=self.threads,

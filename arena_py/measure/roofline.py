@@ -25,8 +25,9 @@ from arena_py.manifest import Case
 from arena_py.measure.plan import Plan
 from arena_py.measure.progress import Progress
 from arena_py.results import store
-from arena_py.results.document import Cell, Machine, Roofline
+from arena_py.results.document import Cell, Machine
 from arena_py.results.noise import fingerprint
+from arena_py.results.observed import Roofline
 from arena_py.verify import generate
 
 PEAKS = places.PACKAGE / "frameworks" / "peaks.py"

@@ -34,8 +34,8 @@ class Process(Protocol):
     """One launch of a runner on the case (`measure/process.py`)."""
 
     @property
-    def startup_ns(self) -> int:
-        """From spawn to ready."""
+    def startup_ns(self) -> int | None:
+        """From spawn to ready; none without a process of its own."""
 
     @property
     def description(self) -> Description:
@@ -50,8 +50,8 @@ class Process(Protocol):
     def run(self, iterations: int) -> Samples:
         """Execute, timed."""
 
-    def usage(self) -> MemoryUse:
-        """Peak memory until now."""
+    def usage(self) -> MemoryUse | None:
+        """Peak memory until now; none without a process of its own."""
 
     def verify(self) -> Verification:
         """Other inputs, one more execution, and the gate on what it wrote."""
@@ -170,7 +170,8 @@ class Schedule:
                     first_ns=prepared.first_ns,
                 )
             )
-            seat.peak_bytes = process.usage().peak_rss_bytes
+            if use := process.usage():
+                seat.peak_bytes = use.peak_rss_bytes
             self._say(seat, launch, "warming up")
             self._warm_up(seat, launch)
         except RunnerFailed as error:
@@ -228,11 +229,11 @@ class Schedule:
         if process is None:
             return
         try:
-            use = process.usage()
-            seat.peak_bytes = max(seat.peak_bytes or 0, use.peak_rss_bytes)
-            entrant.launches[-1] = replace(
-                entrant.launches[-1], peak_rss_bytes=use.peak_rss_bytes, device_bytes=use.device_bytes
-            )
+            if use := process.usage():
+                seat.peak_bytes = max(seat.peak_bytes or 0, use.peak_rss_bytes)
+                entrant.launches[-1] = replace(
+                    entrant.launches[-1], peak_rss_bytes=use.peak_rss_bytes, device_bytes=use.device_bytes
+                )
             if launch + 1 == entrant.planned_launches and not seat.contender.verified_apart:
                 self._say(seat, launch, "verifying")
                 with self._watch.verifying():

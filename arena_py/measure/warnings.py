@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from scipy import stats
 
-from arena_py.results.document import Cell, Machine, Observation, Turn
+from arena_py.results.document import Cell, Machine, Turn
+from arena_py.results.observed import Observation
 from arena_py.results.summary import by_case, steady
 
 BUSY_SHARE = 0.5

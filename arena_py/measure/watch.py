@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import psutil
 
-from arena_py.results.document import Observation
+from arena_py.results.observed import Observation
 
 CPUS = Path("/sys/devices/system/cpu")
 THROTTLES = "cpu[0-9]*/thermal_throttle/core_throttle_count"

@@ -3,14 +3,18 @@
     generate.py weights SPEC.json OUT.safetensors
     generate.py inputs SPEC.json OUT.safetensors...
     generate.py names SPEC.json
+    generate.py serve
 
 `SPEC.json` is `{"architecture": ..., "config": {...}, "shapes": {...}, "seed": N}`; `names` prints the shape of every
 stored tensor and the number of parameters. `inputs` takes several files: the second is drawn from the next seed, and so
-on, since starting torch takes longer than drawing. Exit 2 and one line `error: ...` when the specification is wrong.
+on, since starting torch takes longer than drawing. For the same reason `serve` reads such arguments as a JSON array a
+line, and answers each with `ok` or `error: ...` on a line. Exit 2 and one line `error: ...` when a specification is
+wrong.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -29,13 +33,33 @@ VERBS = {"weights": range(2, 3), "inputs": range(2, 100), "names": range(1, 2)}
 
 def main(arguments: list[str]) -> int:
     """Run and return the exit code."""
+    if arguments == ["serve"]:
+        return _serve()
+    if problem := _perform(arguments):
+        sys.stderr.write(f"error: {problem}\n")
+        return 2
+    return 0
+
+
+def _serve() -> int:
+    """Do as each line says, until there are no more; libraries that print do so on standard error."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        problem = _perform(json.loads(line))
+        answers.write(f"error: {' '.join(problem.split())}\n" if problem else "ok\n")
+        answers.flush()
+    return 0
+
+
+def _perform(arguments: list[str]) -> str | None:
+    """Do it; what is wrong with the specification."""
     import msgspec  # noqa: PLC0415 (after the bootstrap)
 
     from arena_py.contract.adapter import RunnerError  # noqa: PLC0415 (as above)
 
     verb, *paths = arguments or [""]
     if len(paths) not in VERBS.get(verb, ()):
-        return _fail("expected weights SPEC OUT, inputs SPEC OUT... or names SPEC")
+        return "expected weights SPEC OUT, inputs SPEC OUT..., names SPEC or serve"
     try:
         spec = _read(Path(paths[0]))
         if verb == "names":
@@ -45,15 +69,10 @@ def main(arguments: list[str]) -> int:
         else:
             _write_inputs(spec, [Path(path) for path in paths[1:]])
     except RunnerError as error:
-        return _fail(error.message)
+        return error.message
     except (msgspec.MsgspecError, OSError) as error:
-        return _fail(str(error))
-    return 0
-
-
-def _fail(message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return 2
+        return str(error)
+    return None
 
 
 def _read(path: Path) -> Any:

@@ -8,7 +8,9 @@ import re
 from tabulate import tabulate
 
 from arena_py.report import text
+from arena_py.report.builds import builds
 from arena_py.report.columns import rows
+from arena_py.report.curves import curve_table
 from arena_py.report.verdict import winners
 from arena_py.results.document import Cell, Run
 from arena_py.results.summary import by_case, in_order
@@ -30,6 +32,7 @@ def markdown(run: Run) -> str:
     for title, lines in (
         ("Notes", notes),
         ("Warnings", run.warnings),
+        ("Builds", builds(run)),
         ("Kernels that a runner brings itself", [f"{label}: {', '.join(kernels)}" for label, kernels in own.items()]),
     ):
         if lines:
@@ -83,6 +86,8 @@ def _case(cells: list[Cell]) -> list[str]:
     ]
     if others:
         parts.append(_table(["not ranked", "status", "reason", "error / limit", "median"], others))
+    if curves := curve_table(cells):
+        parts += ["The loss at each step, and the runners' relative distance from it:", _table(*curves)]
     return parts
 
 

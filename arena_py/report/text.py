@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
-from arena_py.results.document import Breakdown, Cell, Interval, Roofline
+from arena_py.results.document import Cell, Interval
+from arena_py.results.observed import Breakdown, Roofline
 
 NS_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 DIGITS = 3

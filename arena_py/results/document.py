@@ -12,6 +12,7 @@ import msgspec
 from arena_py.build.record import BuildRecord
 from arena_py.contract.messages import Description, Precision
 from arena_py.manifest.suite import GateLimits, Sampling
+from arena_py.results.observed import Breakdown, Observation, Roofline
 
 SCHEMA = 1
 
@@ -60,7 +61,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str]
     """Tensors missing, too many, or of the wrong shape; empty when the set is right."""
     loss: float | None = None
+    """Of the execution that was verified; for `step` of the last step."""
     reference_loss: float | None = None
+    curve: list[float | None] = []
+    """Of `step`: the loss of each step, before its update; absent where it is not finite."""
+    reference_curve: list[float] = []
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +87,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """One process of a variant on a case."""
 
-    startup_ns: int
+    startup_ns: int | None
+    """Absent in the driver's own process."""
     load_ns: int
     prepare_ns: int
     first_ns: int
@@ -172,8 +178,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     weights_source: str
     weights_sha256: str
     inputs_sha256: str
-    bound_inputs_sha256: str
-    """Of the inputs that are bound after `prepare` and checked."""
+    bound_inputs_sha256: list[str]
+    """Of the inputs that are bound after `prepare`, one execution each; the last one's outputs are checked."""
     reference_sha256: str
     noise: dict[str, float]
     """Float32 PyTorch's own largest error, by group (`outputs`, `loss`, `gradients`)."""
@@ -200,62 +206,6 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     load_average: list[float]
     """Over 1, 5 and 15 minutes before the run; empty where the system has none."""
     python: str
-
-
-class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The machine just before a round, while every runner was idle; what it does not tell is absent."""
-
-    case: str
-    launch: int
-    round: int
-    load_average: float | None = None
-    """Over the last minute."""
-    frequency_mhz: float | None = None
-    others_threads: float | None = None
-    """Processors' worth of work done since the round before by neither the driver nor the runners."""
-    swapped_out_bytes: int | None = None
-    """Since the machine was started."""
-    throttles: int | None = None
-    """How often any core was throttled for its heat since then."""
-
-
-class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the time of the run went, from the first launch to the last; building and references come before it."""
-
-    wall_ns: int
-    startups_ns: int
-    loads_ns: int
-    prepares_ns: int
-    """First executions included."""
-    samples_ns: int
-    """Warm-up included."""
-    verify_ns: int
-    """Binding, executing and comparing with the reference; launches made for it included."""
-    preparation_ns: int
-    """Before all that: weights, inputs, references."""
-    driver_cpu_share: float
-    """The driver's own processor time while samples were taken, of one processor."""
-
-    @property
-    def inside_share(self) -> float:
-        """Of the wall time: inside runners' samples, loads and prepares."""
-        return (self.loads_ns + self.prepares_ns + self.samples_ns) / self.wall_ns if self.wall_ns else 0.0
-
-    @property
-    def other_ns(self) -> int:
-        """The rest: the driver, the pipes, the ends of processes."""
-        known = self.startups_ns + self.loads_ns + self.prepares_ns + self.samples_ns + self.verify_ns
-        return max(0, self.wall_ns - known)
-
-
-class Roofline(msgspec.Struct, frozen=True, kw_only=True):
-    """The most that the machine's processors did, with as many threads as the runners have."""
-
-    flops_per_s: float
-    """In float32 matrix products."""
-    bytes_per_s: float
-    """From and to memory."""
-    threads: int
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from arena_py import places
 from arena_py.build import python_of
 from arena_py.contract.session import RunnerFailed, RunnerRefused, Session
 from arena_py.errors import ArenaError
+from arena_py.verify import generate
 from arena_py.verify.exercise import Exercise
 
 TIMEOUT_S = 3600.0
@@ -47,17 +48,18 @@ class Canon:
 
     def rest(self) -> None:
         """End the processes; they come back when they are needed. Nothing else may run while something is timed."""
+        generate.rest()
         self._sessions.clear()
         self._folders.close()
 
-    def run(self, runner: Literal["reference", "pytorch"], exercise: Exercise, output: Path) -> None:
-        """The whole exercise, its outputs written to `output`.
+    def run(self, runner: Literal["reference", "pytorch"], exercise: Exercise, output: Path) -> list[float]:
+        """The whole exercise, its outputs written to `output`; the loss curve of a `step`.
 
         Raises:
             ArenaError: the weights or the configuration are not the model's, or the run failed.
         """
         try:
-            exercise.whole(self._session(runner), output)
+            return exercise.whole(self._session(runner), output)
         except RunnerFailed as error:
             self.rest()
             if isinstance(error, RunnerRefused) and error.code in HINTS:

@@ -1,4 +1,4 @@
-"""The files of a case: weights, two sets of inputs, the float64 reference, and float32 PyTorch's own noise.
+"""The files of a case: weights, several sets of inputs, the float64 reference, and float32 PyTorch's own noise.
 
 Made once and kept under `artifacts/reference/`, named by a hash of everything they depend on; their content hashes are
 checked whenever they are used.
@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from arena_py import places
+from arena_py.build import identity_of
 from arena_py.contract.messages import ModelSpec, Precision
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case
@@ -21,19 +22,23 @@ from arena_py.verify import generate
 from arena_py.verify.canon import Canon
 from arena_py.verify.exercise import Exercise
 from arena_py.verify.files import sha256, whole_folder
-from arena_py.verify.norms import compare
+from arena_py.verify.norms import compare, with_curve
 from arena_py.verify.weights import resolve
 
 RECORD = "case.json"
+INPUTS = "inputs-{}.safetensors"
+EXPECTED = "expected.safetensors"
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """`case.json`: the content hashes of the folder's files, and the noise."""
+    """`case.json`: the content hashes of the folder's files, the noise, and a loss curve."""
 
     inputs_sha256: str
-    bound_inputs_sha256: str
+    later_inputs_sha256: list[str]
     expected_sha256: str
     noise: dict[str, float]
+    curve: list[float] = []
+    """Of `step`: the reference's loss at each step."""
 
 
 class CaseFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +49,10 @@ class CaseFiles(msgspec.Struct, frozen=True, kw_only=True):
     weights_source: str
     weights_sha256: str
     inputs: Path
-    bound_inputs: Path
+    later_inputs: list[Path]
+    """Bound after `prepare`: one file, for `step` one for each step but the first."""
     expected: Path
-    """The reference's outputs on the bound inputs, f64."""
+    """The reference's outputs after the last of them, f64."""
     recorded: Recorded
 
     @property
@@ -56,7 +62,7 @@ class CaseFiles(msgspec.Struct, frozen=True, kw_only=True):
 
     def exercise(self, backend: str, precision: Precision = "f32") -> Exercise:
         """The case for one runner."""
-        return _exercise(self.case, self.weights, self.inputs, self.bound_inputs).on(backend, precision)
+        return _exercise(self.case, self.weights, [self.inputs, *self.later_inputs]).on(backend, precision)
 
 
 def prepare(
@@ -87,15 +93,14 @@ def prepare(
         weights=weights_file,
         weights_source=source,
         weights_sha256=weights_sha256,
-        inputs=folder / "inputs.safetensors",
-        bound_inputs=folder / "bound.safetensors",
-        expected=folder / "expected.safetensors",
+        inputs=folder / INPUTS.format(0),
+        later_inputs=[folder / INPUTS.format(index) for index in range(1, _batches(case))],
+        expected=folder / EXPECTED,
         recorded=recorded,
     )
 
 
 def _key(case: Case, weights_sha256: str) -> str:
-    lock = places.manifests() / "frameworks" / "pytorch.lock"
     recipe = [
         case.model.file.architecture,
         case.model.file.config,
@@ -103,9 +108,10 @@ def _key(case: Case, weights_sha256: str) -> str:
         case.contract_task,
         case.options,
         case.shape.sizes,
+        _batches(case),
         weights_sha256,
         generate.source_hash(),
-        sha256(lock),
+        identity_of("pytorch"),
     ]
     return hashlib.sha256(msgspec.json.encode(recipe, order="deterministic")).hexdigest()[:16]
 
@@ -113,51 +119,51 @@ def _key(case: Case, weights_sha256: str) -> str:
 def _read(folder: Path) -> Recorded | None:
     try:
         recorded = msgspec.json.decode((folder / RECORD).read_bytes(), type=Recorded)
-        kept = {
-            "inputs": recorded.inputs_sha256,
-            "bound": recorded.bound_inputs_sha256,
-            "expected": recorded.expected_sha256,
-        }
-        whole = all(sha256(folder / f"{name}.safetensors") == digest for name, digest in kept.items())
+        inputs = enumerate([recorded.inputs_sha256, *recorded.later_inputs_sha256])
+        kept = {EXPECTED: recorded.expected_sha256} | {INPUTS.format(index): digest for index, digest in inputs}
+        whole = all(sha256(folder / name) == digest for name, digest in kept.items())
     except (OSError, ArenaError, msgspec.MsgspecError):
         return None
     return recorded if whole else None
 
 
 def _make(case: Case, weights: Path, folder: Path, canon: Canon, progress: Callable[[str], None]) -> Recorded:
-    inputs, bound, expected = (folder / f"{name}.safetensors" for name in ("inputs", "bound", "expected"))
-    seed = case.model.file.seed
-    for path, offset in ((inputs, 1), (bound, 2)):
-        spec = generate.Spec(
-            case.model.file.architecture, case.model.file.config, dict(case.shape.sizes), seed + offset
-        )
-        generate.inputs(spec, path)
-    exercise = _exercise(case, weights, inputs, bound)
+    inputs = [folder / INPUTS.format(index) for index in range(_batches(case))]
+    expected = folder / EXPECTED
+    file = case.model.file
+    generate.inputs(generate.Spec(file.architecture, file.config, dict(case.shape.sizes), file.seed + 1), *inputs)
+    exercise = _exercise(case, weights, inputs)
     progress(f"float64 reference of {case.name}")
-    canon.run("reference", exercise.on("cpu", "f64"), expected)
+    curve = canon.run("reference", exercise.on("cpu", "f64"), expected)
     progress(f"float32 noise of {case.name}")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         rounded = Path(scratch) / "rounded.safetensors"
-        canon.run("pytorch", exercise, rounded)
-        comparison = compare(rounded, expected)
+        rounded_curve = canon.run("pytorch", exercise, rounded)
+        comparison = with_curve(compare(rounded, expected), rounded_curve, curve)
     if comparison.problems:
         raise ArenaError(f"{case.name}: the reference and PyTorch disagree: {comparison.problems[0]}", exit_code=1)
     recorded = Recorded(
-        inputs_sha256=sha256(inputs),
-        bound_inputs_sha256=sha256(bound),
+        inputs_sha256=sha256(inputs[0]),
+        later_inputs_sha256=[sha256(path) for path in inputs[1:]],
         expected_sha256=sha256(expected),
         noise={str(group): error for group, error in comparison.worst().items()},
+        curve=curve,
     )
     (folder / RECORD).write_bytes(msgspec.json.encode(recorded))
     return recorded
 
 
-def _exercise(case: Case, weights: Path, inputs: Path, bound: Path) -> Exercise:
+def _batches(case: Case) -> int:
+    """Sets of inputs: those of `prepare` and those bound later."""
+    return case.shape.steps if case.task == "step" else 2
+
+
+def _exercise(case: Case, weights: Path, inputs: list[Path]) -> Exercise:
     return Exercise(
         model=ModelSpec(case.model.file.architecture, case.model.file.config),
         weights=weights,
         task=case.contract_task,
         options=case.options,
-        inputs=inputs,
-        bound_inputs=bound,
+        inputs=inputs[0],
+        later_inputs=inputs[1:],
     )

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import msgspec
 import numpy as np
 
+from arena_py.build import launch
 from arena_py.contract.messages import AdamW, BoundaryName, Sgd, TaskName, TaskOptions
 from arena_py.contract.session import RunnerFailed, Session
 from arena_py.contract.tensors import TensorFile, write_tensors
@@ -43,10 +44,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str]
     threads: int
     boundary: BoundaryName = "host"
+    in_process: str | None = None
+    """The Python framework that runs in the driver's own process, without a command."""
 
     def session(self, scratch: Path) -> Session:
         """A fresh process of it."""
-        return Session(self.command, scratch=scratch, environment=self.environment, threads=self.threads)
+        return launch.session(
+            self.command, self.in_process, scratch=scratch, environment=self.environment, threads=self.threads
+        )
 
 
 class GoldenResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +140,7 @@ def _exercise(target: Target, case: GoldenCase, task: TaskName, options: TaskOpt
         task=task,
         options=options,
         inputs=first_inputs,
-        bound_inputs=case.inputs,
+        later_inputs=[case.inputs],
         backend=target.backend,
         boundary=target.boundary,
     )

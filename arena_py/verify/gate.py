@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from arena_py.contract.tensors import TensorFile, TensorFileError
+from arena_py.contract.tensors import TensorFileError, scalar
 from arena_py.manifest.suite import GateLimits
 from arena_py.results.document import TensorError, Verification
-from arena_py.verify.norms import Comparison, Distance, compare
+from arena_py.verify.norms import Comparison, Distance, compare, with_curve
 
 
-def check(outputs: Path, expected: Path, noise: Mapping[str, float], limits: GateLimits) -> Verification:
+def check(
+    outputs: Path,
+    expected: Path,
+    noise: Mapping[str, float],
+    limits: GateLimits,
+    *,
+    curve: Sequence[float] = (),
+    reference_curve: Sequence[float] = (),
+) -> Verification:
     """Compare a runner's outputs with the reference, whole, tensor by tensor.
 
     Args:
@@ -20,12 +28,14 @@ def check(outputs: Path, expected: Path, noise: Mapping[str, float], limits: Gat
         expected: the float64 reference.
         noise: the largest error of float32 PyTorch on this case, by group (`norms.group_of`).
         limits: a tensor passes at `k * noise + floor`.
+        curve: the loss of each step, for `step`; compared whole, as one more tensor of the group of the loss.
+        reference_curve: the reference's.
 
     Returns:
         The decision with every tensor's error and limit; an unreadable file is a decision, too.
     """
     try:
-        comparison = compare(outputs, expected)
+        comparison = with_curve(compare(outputs, expected), curve, reference_curve)
     except TensorFileError as error:
         return Verification(passed=False, worst=None, tensors=[], problems=[str(error)])
     decision = decide(comparison, noise, limits)
@@ -37,6 +47,8 @@ def check(outputs: Path, expected: Path, noise: Mapping[str, float], limits: Gat
         problems=decision.problems,
         loss=loss,
         reference_loss=reference_loss,
+        curve=[value if math.isfinite(value) else None for value in curve],
+        reference_curve=list(reference_curve),
     )
 
 
@@ -89,13 +101,3 @@ def _excess(tensor: TensorError) -> float:
     if tensor.limit == 0:
         return math.inf if tensor.error else 0.0
     return tensor.error / tensor.limit
-
-
-def scalar(path: Path, name: str) -> float | None:
-    """A scalar of a tensor file; `None` when there is no such scalar."""
-    try:
-        with TensorFile(path) as file:
-            info = file.tensors.get(name)
-            return float(file.read(name).item()) if info is not None and info.elements == 1 else None
-    except TensorFileError:
-        return None

@@ -5,12 +5,13 @@ The driver imports no ML framework; `models/generate.py` runs in a process of it
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -35,7 +36,8 @@ def source_hash() -> str:
     """A hash over the sources that weights, inputs and the reference depend on."""
     digest = hashlib.sha256()
     canonical = [places.PACKAGE / "frameworks" / f"{name}.py" for name in ("pytorch", "reference", "torch_programs")]
-    for path in [*sorted((places.PACKAGE / "models").glob("*.py")), *canonical]:
+    folders = [places.PACKAGE / name for name in ("architectures", "models")]
+    for path in [*(path for folder in folders for path in sorted(folder.glob("*.py"))), *canonical]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -50,20 +52,71 @@ def inputs(spec: Spec, *outputs: Path) -> None:
     _run("inputs", spec, *outputs)
 
 
+def rest() -> None:
+    """End the process that generates, if there is one; the next request starts another."""
+    _Process.rest()
+
+
 def _run(what: str, spec: Spec, *outputs: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         request = Path(scratch) / "spec.json"
         request.write_bytes(msgspec.json.encode(spec))
-        done = subprocess.run(
-            [str(python_of("pytorch")), str(SCRIPT), what, str(request), *map(str, outputs)],
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    if done.returncode != 0:
-        words = done.stderr.strip().splitlines()
+        answer = _Process.current().ask([what, str(request), *map(str, outputs)])
+    if answer != "ok":
         raise ArenaError(
-            f"{what} of {spec.architecture} cannot be made: {words[-1].removeprefix('error: ') if words else 'killed'}",
+            f"{what} of {spec.architecture} cannot be made: {answer.removeprefix('error: ')}",
             hint="check the model's manifest; `python -m arena_py build pytorch` rebuilds the environment",
         )
+
+
+class _Process:
+    """`generate.py serve`, kept between requests: starting torch takes longer than drawing a tiny model's numbers."""
+
+    _running: ClassVar[_Process | None] = None
+
+    def __init__(self) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        self._process = subprocess.Popen(
+            [str(python_of("pytorch")), str(SCRIPT), "serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+
+    @classmethod
+    def current(cls) -> _Process:
+        """The one that runs, or a new one."""
+        if cls._running is None:
+            cls._running = cls()
+            atexit.register(cls.rest)
+        return cls._running
+
+    @classmethod
+    def rest(cls) -> None:
+        """End it."""
+        if cls._running is not None:
+            cls._running._process.kill()
+            cls._running._process.communicate()
+            cls._running._log.close()
+            cls._running = None
+            atexit.unregister(cls.rest)
+
+    def ask(self, arguments: list[str]) -> str:
+        """Its answer, or its last words when it died of the request."""
+        assert self._process.stdin
+        assert self._process.stdout
+        try:
+            self._process.stdin.write(msgspec.json.encode(arguments) + b"\n")
+            self._process.stdin.flush()
+            if answer := self._process.stdout.readline():
+                return answer.decode(errors="replace").strip()
+        except OSError:
+            pass  # it is gone: what it said last is the reason
+        except BaseException:
+            self.rest()  # interrupted: its answer must not be taken for that of the next request
+            raise
+        self._process.wait()
+        self._log.seek(0)
+        words = self._log.read().decode(errors="replace").strip().splitlines()
+        self.rest()
+        return words[-1] if words else "killed"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -23,9 +24,13 @@ SMALL = 1e-3
 Group: TypeAlias = Literal["outputs", "loss", "gradients", "parameters"]
 
 
+CURVE = "loss.curve"
+"""The name of the losses of all steps, which no runner writes in one piece."""
+
+
 def group_of(name: str) -> Group:
     """The group that a tensor's limit belongs to."""
-    if name == "loss":
+    if name in ("loss", CURVE):
         return "loss"
     if name.startswith("grad."):
         return "gradients"
@@ -90,6 +95,25 @@ def compare(outputs: Path, expected: Path, names: list[str] | None = None) -> Co
         elements = {name: theirs.tensors[name].elements for name in sums}
         integers = {name for name in sums if theirs.tensors[name].dtype.kind == "i"}
     return Comparison(_distances(sums, elements, integers), problems)
+
+
+def with_curve(comparison: Comparison, curve: Sequence[float], reference: Sequence[float]) -> Comparison:
+    """The comparison with one tensor more, the losses of all steps; the same when the task has none.
+
+    Args:
+        comparison: of the tensors in the files.
+        curve: the loss of each step.
+        reference: the reference's, as many.
+    """
+    if len(curve) != len(reference):
+        problem = f"{len(curve)} losses, expected {len(reference)}"
+        return Comparison(comparison.distances, [*comparison.problems, problem])
+    if not reference:
+        return comparison
+    exact, difference = np.asarray(reference), np.asarray(curve) - np.asarray(reference)
+    sums = _Sums(float(exact @ exact), float(difference @ difference), int(np.count_nonzero(~np.isfinite(difference))))
+    (distance,) = _distances({CURVE: sums}, {CURVE: len(reference)}, set())
+    return Comparison([*comparison.distances, distance], comparison.problems)
 
 
 def _mismatch(ours: TensorInfo, theirs: TensorInfo) -> str | None:

@@ -26,7 +26,7 @@ from arena_py.verify.cases import CaseFiles
 from arena_py.verify.conformance import Target
 from arena_py.verify.files import sha256, whole_folder
 from arena_py.verify.golden import GoldenCase
-from arena_py.verify.norms import Comparison, compare
+from arena_py.verify.norms import Comparison, compare, with_curve
 from arena_py.verify.weights import CHECKPOINT, resolve
 
 GOLDEN_TASKS: dict[str, TaskName] = {"infer": "infer", "train": "train", "step sgd": "step", "step adamw": "step"}
@@ -119,8 +119,9 @@ def _trial(files: CaseFiles, limits: GateLimits, *, small: bool) -> Trial:
 
     def compared(session: Session, target: Target, scratch: Path) -> Comparison:
         output = scratch / "outputs.safetensors"
-        files.exercise(target.backend).on(target.backend, "f32", target.boundary).whole(session, output)
-        return compare(output, files.expected)
+        exercise = files.exercise(target.backend).on(target.backend, "f32", target.boundary)
+        curve = exercise.whole(session, output)
+        return with_curve(compare(output, files.expected), curve, files.recorded.curve)
 
     name = f"{case.name} small" if small else case.name
     return Trial(name=name, subject=subject, noise=files.noise, limits=limits, compared=compared)

@@ -44,6 +44,8 @@ cat "$FAKES/rustc-version"
 UV = """\
 #!/bin/sh
 echo "uv $*" >> "$FAKES/calls"
+echo "${UV_OFFLINE:-online} $*" >> "$FAKES/networks"
+if [ -n "$UV_TORCH_BACKEND" ]; then echo "UV_TORCH_BACKEND reached uv" >&2; exit 1; fi
 case "$1 $2" in
 "--version ") echo "uv 0.9.0 (fake)" ;;
 "venv "*)
@@ -53,11 +55,15 @@ case "$1 $2" in
   chmod +x "$folder/bin/python" ;;
 "pip sync")
   if [ -e "$FAKES/slow-uv" ]; then sleep 300 & echo $! > "$FAKES/sleeper"; wait; fi
+  if [ -n "$UV_OFFLINE" ] && [ -e "$FAKES/empty-cache" ]; then cat "$FAKES/empty-cache" >&2; exit 1; fi
   if [ -e "$FAKES/fail-uv" ]; then cat "$FAKES/fail-uv" >&2; exit 1; fi
+  for packages in "$@"; do :; done
+  cp "$packages" "$FAKES/packages"
   while [ $# -gt 0 ]; do [ "$1" = --python ] && python=$2; shift; done
   printf 0123456789 > "$(dirname "$python")/../lib/snake.py" ;;
 "pip compile")
   requirements=$(cat)
+  if [ -e "$FAKES/resolved" ]; then requirements=$(cat "$FAKES/resolved"); fi
   while [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done
   { echo "$requirements"; [ -e "$FAKES/lock-extra" ] && cat "$FAKES/lock-extra"; :; } > "$out" ;;
 esac
@@ -126,8 +132,8 @@ class House:
             """,
         )
 
-    def python_framework(self, name: str = "snake") -> None:
-        """A Python framework called `name` with its lock."""
+    def python_framework(self, name: str = "snake", variants: str = "") -> None:
+        """A Python framework called `name` with its lock, and more variants as TOML."""
         write(
             self.root / "manifests" / "frameworks" / f"{name}.toml",
             f"""
@@ -141,6 +147,8 @@ class House:
             backend = "cpu"
             """,
         )
+        with (self.root / "manifests" / "frameworks" / f"{name}.toml").open("a") as file:
+            file.write(textwrap.dedent(variants))
         write(self.root / "manifests" / "frameworks" / f"{name}.lock", "snake-lib==4.5.6\nnumpy==2.0.0 ; x == 'y'\n")
 
     def command(self, *words: str) -> list[str]:
@@ -216,7 +224,16 @@ def environment(house: House) -> dict[str, str]:
 def house_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """A house in a folder of its own, which Arena takes for the checkout, and tools that only pretend."""
     made = build_house(tmp_path)
-    for name in ("ARENA_CACHE", "RUSTC", "CC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN"):
+    for name in (
+        "ARENA_CACHE",
+        "RUSTC",
+        "CC",
+        "CXX",
+        "RUSTFLAGS",
+        "RUSTUP_TOOLCHAIN",
+        "UV_TORCH_BACKEND",
+        "UV_OFFLINE",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment(made).items():
         monkeypatch.setenv(name, value)

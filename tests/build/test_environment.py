@@ -102,6 +102,39 @@ def test_a_failure_shows_uv_s_words_and_leaves_nothing(house: House) -> None:
     assert not (house.artifacts / "env" / "snake").exists()
 
 
+def test_a_full_cache_needs_no_network(house: House) -> None:
+    house.python_framework()
+    built(ensure()["snake:eager"])
+
+    assert all(line.startswith("1 ") for line in networks(house))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Network connectivity is disabled, but the requested data",
+        "Packages were unavailable because the network was disabled",
+    ],
+)
+def test_what_the_cache_lacks_is_fetched(house: House, words: str) -> None:
+    house.python_framework()
+    house.fake("empty-cache", words)
+    built(ensure()["snake:eager"])
+
+    assert [line.split()[0] for line in networks(house) if " pip sync " in line] == ["1", "online"]
+
+
+def test_what_fails_for_another_reason_is_not_tried_twice(house: House) -> None:
+    house.python_framework()
+    house.fake("empty-cache", "the hash does not match")
+    assert "hash" in unbuilt(ensure()["snake:eager"]).log_tail[-1]
+    assert len(house.calls("uv pip sync")) == 1
+
+
+def networks(house: House) -> list[str]:
+    return (house.fakes / "networks").read_text().splitlines()
+
+
 def test_without_uv_the_command_to_get_it_is_told(house: House) -> None:
     house.python_framework()
     (house.fakes / "bin" / "uv").unlink()

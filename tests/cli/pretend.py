@@ -60,7 +60,7 @@ def pretend(folder: Path, behaviours: dict[str, str], replace=setattr, *, expect
             raise ArenaError("the reference run failed: out of memory", exit_code=1)
         progress("float64 reference")
         folder.mkdir(parents=True, exist_ok=True)
-        for name, value in {"weights": 0.0, "inputs": 0.0, "bound": 0.0, "expected": expected}.items():
+        for name, value in {"weights": 0.0, "inputs": 0.0, "later": 0.0, "expected": expected}.items():
             write_tensors(folder / f"{name}.safetensors", {"logits": np.array([value], dtype="<f8")})
         return CaseFiles(
             case=case,
@@ -68,11 +68,11 @@ def pretend(folder: Path, behaviours: dict[str, str], replace=setattr, *, expect
             weights_source="seeded",
             weights_sha256="a" * 64,
             inputs=folder / "inputs.safetensors",
-            bound_inputs=folder / "bound.safetensors",
+            later_inputs=[folder / "later.safetensors"],
             expected=folder / "expected.safetensors",
             recorded=Recorded(
                 inputs_sha256="b" * 64,
-                bound_inputs_sha256="c" * 64,
+                later_inputs_sha256=["c" * 64],
                 expected_sha256="d" * 64,
                 noise={"outputs": 1e-7},
             ),

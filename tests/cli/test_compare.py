@@ -1,8 +1,10 @@
 """`compare`, with runners that pretend: what is printed, kept, and the exit code."""
 
 import csv
+import dataclasses
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,9 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pretend import pretend
+from pretend import built, pretend
 
+from arena_py import build, frameworks
 from arena_py.cli.app import main
+from arena_py.contract.adapter import Output, Parameters
+from arena_py.contract.messages import Backend, Build, Description, FrameworkVersion
 from arena_py.results import baselines, store
 
 QUICK = ["compare", "--suite", "quick", "--model", "llama-tiny", "--launches", "1", "--rounds", "2"]
@@ -106,6 +111,71 @@ def test_no_build_takes_what_is_there(world, tmp_path):
     assert code == 1
     assert (cells["candle:cpu"].status, cells["burn:flex"].status) == ("passed", "not_built")
     assert "was never built" in cells["burn:flex"].reason
+
+
+class Ones:
+    """A framework whose output is 1, whatever it is given."""
+
+    parameters = Parameters(count=3, bytes=12)
+
+    def describe(self):
+        build = Build("none", "release", [])
+        return Description(
+            contract=1,
+            runner="ones",
+            framework=FrameworkVersion("ones", "7"),
+            backends=[Backend("cpu", "this one", ["f32"])],
+            architectures={"llama": ["infer"]},
+            own_kernels=[],
+            build=build,
+        )
+
+    def load(self, _spec):
+        print("hello from the framework")
+        return self
+
+    def prepare(self, _task, _options, inputs):
+        self.bind(inputs)
+        return self
+
+    def bind(self, inputs):
+        self.value = inputs["logits"] + 1.0
+
+    def execute(self, _boundary):
+        time.sleep(0.001)
+
+    def outputs(self):
+        yield Output("logits", lambda: self.value)
+
+
+def test_in_the_drivers_process_what_a_process_alone_has_is_absent(world, tmp_path, monkeypatch, capsys):
+    world(candle_cpu="good", pytorch_eager="!never asked for")
+    here = dataclasses.replace(built("good"), command=[], in_process="ones")
+    monkeypatch.setattr(build, "in_process", lambda _framework, _variant: here)
+    monkeypatch.setattr(frameworks, "framework", lambda _name: Ones())
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    code, cells = compare(
+        tmp_path, "--framework", "candle", "--framework", "pytorch", "--in-process", "--format", "json"
+    )
+    assert code == 0
+    cell = cells["pytorch:eager"]
+    assert (cell.status, cells["candle:cpu"].status) == ("passed", "passed")
+    assert cell.description.runner == "ones"
+    (launch,) = cell.launches
+    assert (launch.startup_ns, launch.peak_rss_bytes) == (None, None)
+    assert launch.load_ns >= 0
+    assert any("ran in the driver's own process" in note for note in cell.notes)
+    assert not cells["candle:cpu"].notes or "own process" not in cells["candle:cpu"].notes[0]
+    json.loads(capsys.readouterr().out)
+
+
+def test_a_package_missing_for_the_drivers_process_is_a_cell_with_its_reason(world, tmp_path):
+    world(candle_cpu="good", pytorch_eager="good")
+    code, cells = compare(tmp_path, "--framework", "candle", "--framework", "pytorch", "--in-process")
+    assert code == 1
+    assert cells["pytorch:eager"].status == "not_built"
+    assert "has no torch, transformers, diffusers" in cells["pytorch:eager"].reason
+    assert cells["candle:cpu"].status == "passed"
 
 
 @pytest.mark.parametrize("format_", ["table", "md", "csv", "json"])

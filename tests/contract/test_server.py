@@ -18,7 +18,8 @@ from safetensors.numpy import load_file, save_file
 
 from arena_py.contract.adapter import LoadSpec, Output, Parameters, RunnerError
 from arena_py.contract.messages import CONTRACT, MAX_LINE_BYTES, Backend, Build, Description, FrameworkVersion
-from arena_py.contract.server import Server, peak_rss_bytes
+from arena_py.contract.responder import peak_rss_bytes
+from arena_py.contract.server import Server
 
 LOAD = {
     "model": {"architecture": "llama", "config": {}},

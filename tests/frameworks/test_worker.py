@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ import pytest
 
 from arena_py import places
 from arena_py.contract.messages import Description
-from arena_py.frameworks import FRAMEWORKS
+from arena_py.verify.conformance import Target
 
 WORKER = places.PACKAGE / "worker.py"
 
@@ -22,7 +23,7 @@ def worker(python: Path, *arguments: str, script: Path = WORKER) -> subprocess.C
     return subprocess.run([str(python), str(script), *arguments], capture_output=True, text=True, check=False, input="")
 
 
-@pytest.mark.parametrize("name", FRAMEWORKS)
+@pytest.mark.parametrize("name", ["pytorch", "reference"])
 def test_describe_is_one_line_of_the_contract(pytorch_python: Path, name: str) -> None:
     done = worker(pytorch_python, name, "describe")
     assert done.returncode == 0, done.stderr
@@ -43,13 +44,16 @@ def test_the_end_of_input_ends_it_after_the_ready_line(pytorch_python: Path) -> 
     assert done.stderr == ""
 
 
-def test_it_says_that_it_is_ready_before_anything_heavy_is_imported(pytorch_python: Path) -> None:
+@pytest.mark.parametrize("name", ["pytorch", "jax", "mlx"])
+def test_it_says_that_it_is_ready_before_anything_heavy_is_imported(runner: Callable[[str], Target], name: str) -> None:
+    python = runner(name).command[0]
     script = (
         f"import runpy, sys; worker = runpy.run_path({str(WORKER)!r}); worker['bootstrap']();"
-        "code = worker['main'](['pytorch']);"
-        "print(sorted({'torch', 'transformers', 'diffusers', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+        f"code = worker['main']([{name!r}]);"
+        "heavy = {'torch', 'transformers', 'diffusers', 'numpy', 'jax', 'mlx.core'};"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([str(pytorch_python), "-c", script], capture_output=True, text=True, check=False, input="")
+    done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False, input="")
     assert done.stderr == "[]\n"
 
 

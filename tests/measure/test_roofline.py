@@ -17,7 +17,7 @@ from arena_py.errors import ArenaError
 from arena_py.manifest import model
 from arena_py.measure import roofline
 from arena_py.measure.plan import Selection, make_plan
-from arena_py.results.document import Roofline
+from arena_py.results.observed import Roofline
 
 PEAK = Roofline(flops_per_s=1e11, bytes_per_s=1e10, threads=2)
 

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
 from run_documents import MS, around, cell, run
 
 from arena_py.measure.warnings import warnings
-from arena_py.results.document import Observation, Turn
+from arena_py.results.document import Turn
+from arena_py.results.observed import Observation
 
 FACTS = replace(run().machine, governor=None, load_average=[0.1, 0.1, 0.1])
 CALM = [cell("candle:cpu", around(100))]

@@ -5,6 +5,7 @@ import io
 import json as json_reader
 import unicodedata
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +60,26 @@ def test_what_did_not_pass_shows_status_reason_and_numbers_but_no_rank(result):
     assert "crashed: run: died of SIGSEGV" in output
     assert "| Segmentation fault" in output
     assert "unavailable: load: device_unavailable: no Vulkan device" in output
+
+
+def test_curves_stand_beside_the_reference(result):
+    curves = {"candle:cpu": (100, [4.0, 2.00002]), "burn:flex": (200, [4.0, None])}
+    cells = [
+        cell(
+            label,
+            around(median),
+            case="tiny/step/b1",
+            verification=msgspec.structs.replace(
+                cell(label, around(1)).verification, curve=curve, reference_curve=[4.0, 2.0]
+            ),
+        )
+        for label, (median, curve) in curves.items()
+    ]
+    told = [[word.strip() for word in line.strip("|").split("|")] for line in markdown(run(*cells)).splitlines()]
+    assert ["step", "reference loss", "candle:cpu", "burn:flex"] in told
+    assert ["1", "4.000000", "+0.0e+00", "+0.0e+00"] in told
+    assert ["2", "2.000000", "+1.0e-05", "not finite"] in told
+    assert "reference loss" not in markdown(result)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])

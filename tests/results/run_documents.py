@@ -122,7 +122,7 @@ def run(*cells, seed=0, **changes):
                 weights_source="seeded",
                 weights_sha256="a" * 64,
                 inputs_sha256="b" * 64,
-                bound_inputs_sha256="c" * 64,
+                bound_inputs_sha256=["c" * 64],
                 reference_sha256="d" * 64,
                 noise={"outputs": 9.5e-7},
             )

@@ -21,13 +21,15 @@ from arena_py.verify.golden import GoldenCase, cases, default_folder, other_inpu
 
 FAKE = Path(__file__).parents[1] / "contract" / "fake_runner.py"
 GOLDEN = cases(default_folder())
+VARIANTS = cases(default_folder().parent / "variants")
+"""Other configurations of the same architectures."""
 
 
 def schema(name: str) -> dict[str, object]:
     return json.loads((FOLDER / f"{name}.schema.json").read_text())
 
 
-@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*GOLDEN, *VARIANTS], ids=lambda case: case.name)
 def test_every_runner_is_right_on_every_golden_case(target: Target, case: GoldenCase) -> None:
     results = list(conformance.check(target, case))
     assert {result.task for result in results} >= {"infer"}
@@ -39,6 +41,21 @@ def test_every_runner_has_llama(target: Target) -> None:
     (case,) = (case for case in GOLDEN if case.name == "llama-tiny")
     results = {result.task: result.outcome for result in conformance.check(target, case)}
     assert results["infer"] == "passed"
+
+
+def test_training_again_gives_the_same_bits(target: Target, tmp_path: Path) -> None:
+    for case in GOLDEN:
+        files = []
+        for launch in ("a", "b"):
+            with target.session(tmp_path) as session:
+                if "train" not in session.description.architectures.get(case.model.architecture, []):
+                    continue
+                session.load(case.model, case.weights, backend=target.backend)
+                session.prepare("train", case.inputs)
+                session.run(1)
+                session.outputs(tmp_path / launch)
+                files.append((tmp_path / launch).read_bytes())
+        assert files.count(files[0]) == len(files) if files else True, case.name
 
 
 def test_every_runner_keeps_every_rule(target: Target) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from arena_py.contract.tensors import write_tensors
 from arena_py.manifest import GateLimits
+from arena_py.results.document import Verification
 from arena_py.verify.gate import check, reason
 from arena_py.verify.norms import SMALL, compare
 
@@ -66,6 +68,28 @@ def test_what_is_wrong_is_rejected_by_name(tmp_path: Path, expected, change, wor
     assert not result.passed
     with pytest.raises(AssertionError, match=words):
         raise AssertionError(reason(result))
+
+
+@pytest.mark.parametrize(
+    ("curve", "words"),
+    [
+        ([4.0, 3.0, 2.0], None),
+        ([4.0, 3.0 + 1e-7, 2.0], None),
+        ([4.0, 3.0001, 2.0], "loss.curve: error"),
+        ([4.0, float("nan"), 2.0], "loss.curve: 1 elements are not finite"),
+        ([4.0, 3.0], "2 losses, expected 3"),
+        ([], "0 losses, expected 3"),
+    ],
+)
+def test_a_curve_is_compared_whole(tmp_path: Path, expected, curve, words) -> None:
+    write_tensors(tmp_path / "outputs.safetensors", {name: a.astype(np.float32) for name, a in expected.items()})
+    files = tmp_path / "outputs.safetensors", tmp_path / "expected.safetensors"
+    result = check(*files, NOISE, LIMITS, curve=curve, reference_curve=[4.0, 3.0, 2.0])
+    assert result.passed == (words is None)
+    assert words is None or words in reason(result)
+    assert len(result.curve) == len(curve)
+    assert result.reference_curve == [4.0, 3.0, 2.0]
+    assert msgspec.json.decode(msgspec.json.encode(result), type=Verification) == result
 
 
 def test_one_wrong_element_in_a_large_tensor_is_rejected(tmp_path: Path) -> None:

@@ -6,11 +6,10 @@ use arena_runner::architecture::Parameter;
 use arena_runner::architecture::llama::LlamaConfig;
 use arena_runner::{Inputs, Program, Result};
 use burn::tensor::activation::silu;
-use burn::tensor::module::embedding;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::decode::{Decode, Generative};
-use crate::ops::{KeyValues, Linear, Rotary, Visible, attention, cross_entropy, heads, rms_norm};
+use crate::ops::{KeyValues, Linear, Rotary, Visible, attention, cross_entropy, embedding, heads, rms_norm};
 use crate::parameters::{Handles, Table};
 use crate::program::{Architecture, Flat, Loaded};
 
@@ -142,7 +141,7 @@ impl Llama {
         mut cache: Option<&mut Vec<KeyValues>>,
     ) -> Tensor<3> {
         let eps = self.config.rms_norm_eps;
-        let mut x = embedding(self.embed_tokens.clone(), input_ids);
+        let mut x = embedding(self.embed_tokens.clone(), input_ids, self.config.padding_row);
         for (i, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_mut().map(|cache| &mut cache[i]);
             let h = rms_norm(x.clone(), layer.input_layernorm.clone(), eps);

@@ -5,12 +5,12 @@ use std::rc::Rc;
 use arena_runner::architecture::whisper::WhisperConfig;
 use arena_runner::{Error, Inputs, Program, Result};
 use burn::tensor::activation::gelu;
-use burn::tensor::module::{conv1d, embedding};
+use burn::tensor::module::conv1d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::decode::{Decode, Generative};
-use crate::ops::{KeyValues, LayerNorm, Linear, Visible, attention, cross_entropy, heads};
+use crate::ops::{KeyValues, LayerNorm, Linear, Visible, attention, cross_entropy, embedding, heads};
 use crate::parameters::{Handles, Table};
 use crate::program::{Architecture, Flat, Loaded};
 
@@ -238,7 +238,7 @@ impl Whisper {
     fn decode_hidden(&self, tokens: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
         let t = tokens.dims()[1];
         let positions = self.decoder_positions.clone().narrow(0, cache.read, t);
-        let mut x = embedding(self.embed_tokens.clone(), tokens) + positions.unsqueeze();
+        let mut x = embedding(self.embed_tokens.clone(), tokens, self.config.padding_row) + positions.unsqueeze();
         for (i, layer) in self.decoder_layers.iter().enumerate() {
             let h = layer.self_attn.norm.forward(x.clone());
             let (k, v) = layer.self_attn.key_values(h.clone());

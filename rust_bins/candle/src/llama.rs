@@ -7,7 +7,7 @@ use candle_core::Tensor;
 
 use crate::decode::{Cache, Decoder};
 use crate::network::{Architecture, Bound, Network, internal};
-use crate::ops::{Linear, RmsNorm, Rotary, attend, causal_mask, cross_entropy, heads};
+use crate::ops::{Linear, RmsNorm, Rotary, attend, causal_mask, cross_entropy, embedding, heads};
 use crate::store::View;
 
 /// The whole model.
@@ -73,11 +73,11 @@ impl Llama {
 
     /// `input_ids` `[B, T]` to the normalised hidden states `[B, T, hidden]`, after what `cache` holds.
     fn hidden(&self, input_ids: &Tensor, mut cache: Option<&mut Cache>) -> candle_core::Result<Tensor> {
-        let (b, t) = input_ids.dims2()?;
+        let t = input_ids.dim(1)?;
         let past = cache.as_ref().map_or(0, |cache| cache.length());
         let rotary = Rotary::new(self.config.rope_theta, self.config.head_dim(), past, t)?;
         let mask = if t > 1 { Some(causal_mask(t, past)?) } else { None };
-        let mut x = self.embedding.index_select(&input_ids.flatten_all()?, 0)?.reshape((b, t, ()))?;
+        let mut x = embedding(&self.embedding, input_ids, self.config.padding_row)?;
         for (i, layer) in self.layers.iter().enumerate() {
             x = layer.forward(&x, &rotary, mask.as_ref(), cache.as_deref_mut().map(|cache| (cache, i)))?;
         }

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 
 use crate::decode::{Cache, Decoder};
 use crate::network::{Architecture, Bound, Network};
-use crate::ops::{Conv, LayerNorm, Linear, attend, causal_mask, cross_entropy, gelu, heads};
+use crate::ops::{Conv, LayerNorm, Linear, attend, causal_mask, cross_entropy, embedding, gelu, heads};
 use crate::store::View;
 
 /// The whole model.
@@ -134,10 +134,10 @@ impl Whisper {
         cross: &[(Tensor, Tensor)],
         mut cache: Option<&mut Cache>,
     ) -> candle_core::Result<Tensor> {
-        let (b, t) = ids.dims2()?;
+        let t = ids.dim(1)?;
         let past = cache.as_ref().map_or(0, |cache| cache.length());
         let mask = if t > 1 { Some(causal_mask(t, past)?) } else { None };
-        let x = self.embedding.index_select(&ids.flatten_all()?, 0)?.reshape((b, t, ()))?;
+        let x = embedding(&self.embedding, ids, self.config.padding_row)?;
         let mut x = x.broadcast_add(&self.decoder_positions.narrow(0, past, t)?)?;
         for (i, (layer, (cross_k, cross_v))) in self.decoder.iter().zip(cross).enumerate() {
             let y = layer.attention.norm.forward(&x)?;

@@ -41,7 +41,7 @@ impl Llama {
         let c = &self.config;
         let positions = self.positions(scope, memory);
         let embedding = scope.parameter("model.embed_tokens.weight");
-        let mut x = scope.gather(embedding, "input_ids");
+        let mut x = scope.gather(embedding, "input_ids", self.config.padding_row);
         for i in 0..c.num_hidden_layers {
             let layer = format!("model.layers.{i}");
             let normed = nn::rms_norm(scope, &format!("{layer}.input_layernorm"), x, c.rms_norm_eps);

@@ -89,12 +89,14 @@ impl<'a> Scope<'a> {
         tensor
     }
 
-    /// Rows of a table `[rows, width]` by an input of [`Feed::ids`] `[..]`: `[.., width]`.
-    pub fn gather(&self, table: Tensor, ids: &str) -> Tensor {
+    /// Rows of a table `[rows, width]` by an input of [`Feed::ids`] `[..]`: `[.., width]`. The row `padding` gets no
+    /// gradient.
+    pub fn gather(&self, table: Tensor, ids: &str, padding: Option<usize>) -> Tensor {
+        let padding = padding.map(|row| u32::try_from(row).expect("a table has fewer rows"));
         let (rows, width, ids) = (table.dim(0), table.dim(1), self.input(ids));
         let mut shape = ids.shape();
         shape.push(width);
-        Tensor::apply(Gather { rows, width }, &[table, ids], &shape)
+        Tensor::apply(Gather { rows, width, padding }, &[table, ids], &shape)
     }
 
     /// The graph.

@@ -65,11 +65,11 @@ impl Whisper {
         let c = &self.config;
         let encoded = (!memory.is_later()).then(|| self.encode(scope));
         let table = scope.parameter("model.decoder.embed_tokens.weight");
-        let tokens = scope.gather(table, "decoder_input_ids");
+        let tokens = scope.gather(table, "decoder_input_ids", self.config.padding_row);
         let seq = tokens.dim(1);
         let places = scope.parameter("model.decoder.embed_positions.weight");
         let (mut x, mask) = if memory.is_later() {
-            (tokens + scope.gather(places, "position"), scope.input("mask"))
+            (tokens + scope.gather(places, "position", None), scope.input("mask"))
         } else {
             (tokens + places.slice(0, 0..seq), nn::causal_mask(scope, seq, seq))
         };

@@ -124,7 +124,7 @@ fn gather_adds_rows_in() {
             graph.set_tensor(ids.node(), 0, Data::new(Ids(vec![1, 3, 1, 0, 1])));
             ids
         });
-        Tensor::apply(Gather { rows: 4, width: 3 }, &[table, ids], &[5, 3])
+        Tensor::apply(Gather { rows: 4, width: 3, padding: None }, &[table, ids], &[5, 3])
     });
 }
 

@@ -58,8 +58,7 @@ impl Llama {
     /// The states `[T * B, hidden_size]` behind the last block.
     fn decoder(&self, net: &mut Net, batch: usize, seq: usize, tables: Tables, past: &mut Past) -> NodeId {
         let ids = net.graph.input_u32("input_ids", &[seq * batch]);
-        let embedding = net.parameter("model.embed_tokens.weight");
-        let mut hidden = net.graph.embedding(ids, embedding);
+        let mut hidden = net.embedding(ids, "model.embed_tokens.weight", self.config.padding_row);
         for layer in 0..self.config.num_hidden_layers {
             hidden = self.block(net, hidden, &format!("model.layers.{layer}"), batch, tables, past);
         }

@@ -92,6 +92,28 @@ impl Net {
         &self.graph.node(node).ty.shape
     }
 
+    /// Rows `[n, d]` of the table `name` `[V, d]` by ids `[n]`; the row `padding` gets no gradient, as in
+    /// `torch.nn.Embedding`.
+    pub fn embedding(&mut self, ids: NodeId, name: &str, padding: Option<usize>) -> NodeId {
+        let table = self.parameter(name);
+        let rows = self.graph.embedding(ids, table);
+        let Some(padding) = padding.filter(|_| self.training) else { return rows };
+        let (vocabulary, width) = (self.dims(table)[0], self.dims(table)[1]);
+        let mut chosen = |other: f32, value: f32| {
+            let mut marks = vec![other; vocabulary];
+            marks[padding] = value;
+            let marks = self.graph.constant(marks, &[vocabulary, 1]);
+            let marks = self.graph.embedding(ids, marks);
+            let marks = self.graph.stop_gradient(marks);
+            self.graph.broadcast_inner(marks, width)
+        };
+        let (kept, padded) = (chosen(1.0, 0.0), chosen(0.0, 1.0));
+        let fixed = self.graph.stop_gradient(rows);
+        let rows = self.graph.mul(rows, kept);
+        let fixed = self.graph.mul(fixed, padded);
+        self.graph.add(rows, fixed)
+    }
+
     /// `[rows, in]` to `[rows, out]`: `x W^T` with the checkpoint's `[out, in]` weight, plus the bias if there is one.
     pub fn linear(&mut self, x: NodeId, name: &str, bias: bool) -> NodeId {
         let weight = self.parameter(&format!("{name}.weight"));

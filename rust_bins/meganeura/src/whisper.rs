@@ -50,9 +50,8 @@ impl Whisper {
     fn decode(&self, net: &mut Net, batch: usize, seq: usize, past: &mut Past) -> NodeId {
         let ids = net.graph.input_u32("decoder_input_ids", &[seq * batch]);
         let positions = net.graph.input_u32("decoder_positions", &[seq * batch]);
-        let embedding = net.parameter("model.decoder.embed_tokens.weight");
         let table = net.parameter("model.decoder.embed_positions.weight");
-        let tokens = net.graph.embedding(ids, embedding);
+        let tokens = net.embedding(ids, "model.decoder.embed_tokens.weight", self.config.padding_row);
         let places = net.graph.embedding(positions, table);
         let mut x = net.graph.add(tokens, places);
         for i in 0..self.config.decoder_layers {

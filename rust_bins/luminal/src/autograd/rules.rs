@@ -51,11 +51,10 @@ pub fn vjp(
     if let Some(MaxReduce(axis)) = any.downcast_ref() {
         return by_view(vec![Some(max_reduce(graph, node, x[0], cotangent, *axis))]);
     }
-    if let Some(Gather { rows, width }) = any.downcast_ref() {
+    if let Some(&Gather { rows, width, padding }) = any.downcast_ref() {
         // The transpose of copying rows out is adding them in.
-        let (rows, width) = (*rows, *width);
         let g = cotangent.contiguous();
-        return vec![(x[0].node(), Tensor::apply(ScatterAdd { rows, width }, &[g, x[1]], &[rows, width]))];
+        return vec![(x[0].node(), Tensor::apply(ScatterAdd { rows, width, padding }, &[g, x[1]], &[rows, width]))];
     }
     if let Some(Unfold(window)) = any.downcast_ref() {
         let fold = Fold(*window);

@@ -36,6 +36,8 @@ pub struct Gather {
     pub rows: usize,
     /// Elements of a row.
     pub width: usize,
+    /// The row that gets no gradient: `padding_idx` of `torch.nn.Embedding`.
+    pub padding: Option<u32>,
 }
 
 impl Operator for Gather {
@@ -50,20 +52,24 @@ impl Operator for Gather {
     }
 }
 
-/// `out[ids[i], :] += rows[i, :]`, the transpose of [`Gather`]. Inputs: `[n, width]` and ids `[n]`.
+/// `out[ids[i], :] += rows[i, :]` but where `ids[i]` is the padding, the transpose of [`Gather`]. Inputs: `[n, width]`
+/// and ids `[n]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScatterAdd {
     /// Rows of the output.
     pub rows: usize,
     /// Elements of a row.
     pub width: usize,
+    /// The row that stays zero.
+    pub padding: Option<u32>,
 }
 
 impl Operator for ScatterAdd {
     fn process(&mut self, inputs: Vec<(InputTensor, ShapeTracker)>) -> Vec<Tensor> {
         let (rows, ids) = (values(&inputs[0].0), ids(&inputs[1].0));
         let mut out = vec![0.0; self.rows * self.width];
-        for (row, &id) in rows.chunks_exact(self.width).zip(ids) {
+        let rows = rows.chunks_exact(self.width).zip(ids);
+        for (row, &id) in rows.filter(|(_, id)| self.padding != Some(**id)) {
             let start = id as usize * self.width;
             for (o, r) in out[start..start + self.width].iter_mut().zip(row) {
                 *o += r;

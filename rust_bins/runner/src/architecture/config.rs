@@ -58,6 +58,24 @@ pub fn take_rope_parameters(map: &mut Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
+/// Takes `pad_token_id` out of the configuration: the row of an embedding of `vocab_size` rows that gets no gradient
+/// where it is read as an input (`torch.nn.Embedding`'s `padding_idx`; a negative one counts from the end).
+///
+/// # Errors
+/// `unsupported` when it is no integer or outside the vocabulary.
+pub fn take_padding_row(map: &mut Map<String, Value>) -> Result<Option<usize>> {
+    let value = match map.remove("pad_token_id") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value,
+    };
+    let rows = map.get("vocab_size").and_then(Value::as_i64).unwrap_or(i64::MAX);
+    let row = value.as_i64().map(|id| if id < 0 { id + rows } else { id });
+    match row.filter(|row| (0..rows).contains(row)).and_then(|row| usize::try_from(row).ok()) {
+        Some(row) => Ok(Some(row)),
+        None => Err(Error::unsupported(format!("config key `pad_token_id` = {value} is not a row of the vocabulary"))),
+    }
+}
+
 /// Deserializes what is left into `T`: every key is a field of `T`, in `neutral`, or bookkeeping.
 ///
 /// # Errors
@@ -84,5 +102,30 @@ pub fn ids_within(name: &str, ids: &[i64], limit: usize) -> Result<()> {
     match ids.iter().position(|&id| usize::try_from(id).map_or(true, |id| id >= limit)) {
         None => Ok(()),
         Some(at) => Err(Error::invalid_inputs(format!("input `{name}`: id {} at {at} is outside 0..{limit}", ids[at]))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(padding: Value) -> Result<Option<usize>> {
+        let mut map = Map::from_iter([("vocab_size".to_owned(), json!(7)), ("pad_token_id".to_owned(), padding)]);
+        let row = take_padding_row(&mut map);
+        assert!(!map.contains_key("pad_token_id"));
+        row
+    }
+
+    #[test]
+    fn a_padding_row_is_within_the_vocabulary_or_refused_by_name() {
+        assert_eq!(row(json!(6)).unwrap(), Some(6));
+        assert_eq!(row(json!(-1)).unwrap(), Some(6));
+        assert_eq!(row(Value::Null).unwrap(), None);
+        assert_eq!(take_padding_row(&mut Map::new()).unwrap(), None);
+        for bad in [json!(7), json!(-8), json!("a"), json!(1.5)] {
+            assert!(row(bad).unwrap_err().to_string().contains("pad_token_id"));
+        }
     }
 }

@@ -39,6 +39,9 @@ pub struct LlamaConfig {
     /// Whether the three feed-forward projections have biases.
     #[serde(default)]
     pub mlp_bias: bool,
+    /// `pad_token_id`: the row of the embedding that gets no gradient as an input (a tied output projection does).
+    #[serde(skip)]
+    pub padding_row: Option<usize>,
 }
 
 fn default_rms_norm_eps() -> f64 {
@@ -50,15 +53,8 @@ fn default_rope_theta() -> f64 {
 }
 
 /// Keys of the public configuration that do not change the numbers of the tasks here.
-const NEUTRAL: &[&str] = &[
-    "max_position_embeddings",
-    "initializer_range",
-    "use_cache",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-    "is_llama_config",
-];
+const NEUTRAL: &[&str] =
+    &["max_position_embeddings", "initializer_range", "use_cache", "bos_token_id", "eos_token_id", "is_llama_config"];
 
 impl LlamaConfig {
     /// Reads the public configuration.
@@ -72,7 +68,8 @@ impl LlamaConfig {
         config::require(&mut map, "attention_dropout", 0.0)?;
         config::require(&mut map, "pretraining_tp", 1)?;
         config::require(&mut map, "rope_interleaved", false)?;
-        let parsed: Self = config::strict("llama", map, NEUTRAL)?;
+        let padding_row = config::take_padding_row(&mut map)?;
+        let parsed = Self { padding_row, ..config::strict("llama", map, NEUTRAL)? };
         let (heads, kv_heads) = (parsed.num_attention_heads, parsed.kv_heads());
         if heads == 0 || kv_heads == 0 || heads % kv_heads != 0 {
             return Err(Error::unsupported(format!(

@@ -43,7 +43,13 @@ pub struct WhisperConfig {
     /// Whether the output projection is the decoder's embedding.
     #[serde(default = "default_tie_word_embeddings")]
     pub tie_word_embeddings: bool,
+    /// `pad_token_id`: the row of the embedding that gets no gradient as an input (a tied output projection does).
+    #[serde(skip)]
+    pub padding_row: Option<usize>,
 }
+
+/// `WhisperConfig`'s `pad_token_id` where the configuration names none, and the vocabulary has such a row.
+const DEFAULT_PADDING_ROW: usize = 50_256;
 
 fn default_tie_word_embeddings() -> bool {
     true
@@ -55,7 +61,6 @@ const NEUTRAL: &[&str] = &[
     "init_std",
     "use_cache",
     "is_encoder_decoder",
-    "pad_token_id",
     "bos_token_id",
     "eos_token_id",
     "decoder_start_token_id",
@@ -98,7 +103,12 @@ impl WhisperConfig {
         for key in ["dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop"] {
             config::require(&mut map, key, 0.0)?;
         }
-        let parsed: Self = config::strict("whisper", map, NEUTRAL)?;
+        let named = map.contains_key("pad_token_id");
+        let padding_row = config::take_padding_row(&mut map)?;
+        let mut parsed = Self { padding_row, ..config::strict("whisper", map, NEUTRAL)? };
+        if !named && DEFAULT_PADDING_ROW < parsed.vocab_size {
+            parsed.padding_row = Some(DEFAULT_PADDING_ROW);
+        }
         for (key, heads) in [
             ("encoder_attention_heads", parsed.encoder_attention_heads),
             ("decoder_attention_heads", parsed.decoder_attention_heads),
