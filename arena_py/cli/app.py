@@ -38,6 +38,18 @@ VERBS = {
     "compare": Verb("arena_py.cli.compare:compare", "Measure frameworks on models, and rank those that are right."),
     "build": Verb("arena_py.cli.build:build", "Build the runners of frameworks."),
     "conform": Verb("arena_py.cli.conform:conform", "Put runners through golden cases and every rule of the contract."),
+    "verify": Verb(
+        "arena_py.cli.verify:verify", "Prove the numbers of runners without measuring them, or test the gate itself."
+    ),
+    "diff": Verb(
+        "arena_py.cli.diff:diff",
+        "Compare two runs cell by cell: regressions, improvements, ties, what is newly wrong or gone.",
+    ),
+    "aa": Verb("arena_py.cli.aa:aa", "Measure variants against themselves, and keep this machine's noise floor."),
+    "history": Verb("arena_py.cli.history:history", "Show what became of a model's numbers over all stored runs."),
+    "export": Verb(
+        "arena_py.cli.export:export", "Write the cells of all stored runs into one file for other programs."
+    ),
     "list": Verb("arena_py.cli.list:list_", "List frameworks, models and suites."),
     "doctor": Verb("arena_py.cli.doctor:doctor", "Tell what this machine can run, what is missing and how to get it."),
 }

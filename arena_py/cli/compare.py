@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
 from arena_py import __version__
+from arena_py.errors import ArenaError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import Console
 
-    from arena_py.errors import ArenaError
     from arena_py.measure.case import Runners
     from arena_py.measure.plan import Plan
     from arena_py.measure.progress import Progress
+    from arena_py.measure.roofline import Ceiling
     from arena_py.results.document import Cell, Run
     from arena_py.results.store import RunFolder
     from arena_py.verify.cases import CaseFiles
@@ -43,6 +45,9 @@ def compare(
     format: Literal["table", "md", "csv", "json"] = "table",  # noqa: A002 (the option's name)
     output: Path | None = None,
     seed: int | None = None,
+    save_baseline: str | None = None,
+    baseline: str | None = None,
+    fail_above: str | None = None,
     python_env: Literal["own", "current"] = "own",
     in_process: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -69,15 +74,26 @@ def compare(
             interpreter that runs Arena has.
         in_process: Whether Python frameworks run in Arena's own process, imported by its interpreter.
         seed: Of the shuffled rounds and the bootstrap; the suite's when absent.
+        save_baseline: Keep the run under this name, for `--baseline` of later ones.
+        baseline: Compare the run with this baseline, too; ends with 3 when a cell is slower.
+        fail_above: With `--baseline`, end with 3 only for what is slower by more than this, as in `5%`.
     """
     from arena_py.build import using
+    from arena_py.cli import diff
     from arena_py.cli.tables import console
-    from arena_py.measure.case import prepare
+    from arena_py.measure import machine
     from arena_py.measure.plan import Selection, make_plan
+    from arena_py.measure.roofline import Ceiling
     from arena_py.report import live
+    from arena_py.results import baselines
     from arena_py.results.store import RunFolder
-    from arena_py.verify.canon import Canon
 
+    limit = diff.share(fail_above)
+    if fail_above is not None and baseline is None:
+        raise ArenaError("--fail-above needs a baseline", hint="add --baseline NAME")
+    known = baselines.load(baseline) if baseline is not None else None
+    if save_baseline is not None:
+        baselines.checked(save_baseline)
     selection = Selection(
         suite=suite,
         models=model or (),
@@ -93,15 +109,21 @@ def compare(
     plan = make_plan(selection)
     meanwhile = console(stderr=True)
     with using(python_env):
-        runners = _runners(plan, meanwhile, build=build, in_process=in_process)
+        runners = runners_of(plan, meanwhile, build=build, in_process=in_process)
         with live.shown(meanwhile) as progress:
-            with Canon(plan.threads) as canon:
-                files = {case.name: prepare(case, canon, plan, runners, progress) for case in plan.cases}
+            before_ns = time.perf_counter_ns()
+            files = prepared_files(plan, runners, progress)
+            ceiling = Ceiling(plan, machine.machine(), progress) if any(files.values()) else None
+            preparation_ns = time.perf_counter_ns() - before_ns
             folder = RunFolder.create(suite, output)
-            run = _measure(plan, runners, files, folder, progress)
+            run = measured(plan, runners, files, folder, progress, preparation_ns=preparation_ns, ceiling=ceiling)
     _print(run, format)
     meanwhile.print(f"kept in {folder.path}", markup=False, soft_wrap=True)
-    return exit_code(run.cells)
+    if save_baseline is not None:
+        kept = baselines.save(save_baseline, run)
+        meanwhile.print(f"baseline {save_baseline} kept in {kept}", markup=False, soft_wrap=True)
+    differs = diff.against(known, run, format, limit) if known is not None else 0
+    return exit_code(run.cells) or differs
 
 
 def exit_code(cells: list[Cell]) -> int:
@@ -109,7 +131,7 @@ def exit_code(cells: list[Cell]) -> int:
     return int(any(cell.status in BROKEN for cell in cells))
 
 
-def _runners(plan: Plan, meanwhile: Console, *, build: bool, in_process: bool) -> Runners:
+def runners_of(plan: Plan, meanwhile: Console, *, build: bool, in_process: bool = False) -> Runners:
     """What each candidate is started by; PyTorch's environment is needed for the reference in any case."""
     from arena_py import build as builds
     from arena_py.build.progress import shown
@@ -128,32 +150,55 @@ def _runners(plan: Plan, meanwhile: Console, *, build: bool, in_process: bool) -
     return {**found, **here}
 
 
-def _measure(
+def prepared_files(plan: Plan, runners: Runners, progress: Progress) -> dict[str, CaseFiles | ArenaError | None]:
+    """Weights, inputs and reference of every case, before anything is timed."""
+    from arena_py.measure.case import prepare
+    from arena_py.verify.canon import Canon
+
+    with Canon(plan.threads) as canon:
+        return {case.name: prepare(case, canon, plan, runners, progress) for case in plan.cases}
+
+
+def measured(
     plan: Plan,
     runners: Runners,
     files: Mapping[str, CaseFiles | ArenaError | None],
     folder: RunFolder,
     progress: Progress,
+    *,
+    preparation_ns: int = 0,
+    ceiling: Ceiling | None = None,
 ) -> Run:
     """Case by case; whatever ends it early, what was found is kept."""
     from arena_py.measure import machine
+    from arena_py.measure.breakdown import breakdown
     from arena_py.measure.case import CaseMeasurement
+    from arena_py.measure.warnings import warnings
     from arena_py.report.markdown import markdown
+    from arena_py.results import noise
     from arena_py.results.document import SCHEMA, Run, Settings
     from arena_py.results.store import now
     from arena_py.results.summary import summarised
 
     facts, started = machine.machine(), now()
+    floor = noise.load(facts, plan.threads)
+    floors: dict[str, float] = {
+        case.task: noise.floor_of(floor, case.task) for case in plan.cases if floor and case.task in floor.tasks
+    }
     measurements = [CaseMeasurement(case, plan, runners, files[case.name]) for case in plan.cases]
     cells: list[Cell] = []
     whole = False
+    started_ns = time.perf_counter_ns()
     progress.plan(plan.cells, plan.sampling.launches)
     try:
         for measurement in measurements:
             try:
                 measurement.run(progress)
             finally:
-                found = summarised(measurement.cells(), seed=plan.sampling.seed)
+                found = summarised(
+                    measurement.cells(), seed=plan.sampling.seed, floor=floors.get(measurement.case.task, 0.0)
+                )
+                found = ceiling.of(found) if ceiling else found
                 folder.append(found)
                 cells += found
             for cell in found:
@@ -163,6 +208,9 @@ def _measure(
         reached = len(cells) // len(plan.candidates)
         for measurement in measurements[reached:]:
             cells += measurement.cells()
+        wall_ns = time.perf_counter_ns() - started_ns
+        watches = [measurement.watch for measurement in measurements]
+        observations = [observation for watch in watches for observation in watch.observations]
         run = Run(
             schema=SCHEMA,
             arena=__version__,
@@ -175,11 +223,20 @@ def _measure(
             threads=plan.threads,
             machine=facts,
             settings=Settings(
-                sampling=plan.sampling, gate=dict(plan.suite.gate), rounds=plan.rounds, weights=plan.weights
+                sampling=plan.sampling,
+                gate=dict(plan.suite.gate),
+                rounds=plan.rounds,
+                weights=plan.weights,
+                noise_floor=floors,
             ),
             cases=[measurement.prepared for measurement in measurements if measurement.prepared],
             cells=cells,
-            warnings=machine.warnings(facts) + ([] if whole else ["the run was interrupted before its end"]),
+            observations=observations,
+            breakdown=breakdown(cells, watches, wall_ns=wall_ns, preparation_ns=preparation_ns),
+            roofline=ceiling.roofline if ceiling else None,
+            warnings=warnings(facts, plan.threads, cells, observations)
+            + (ceiling.problems if ceiling else [])
+            + ([] if whole else ["the run was interrupted before its end"]),
         )
         folder.finish(run, markdown(run))
     return run

@@ -16,6 +16,7 @@ FRAMEWORKS = {
     "llama-cpp": "arena_py.frameworks.llamacpp:LlamaCpp",
     "pytorch": "arena_py.frameworks.pytorch:PyTorch",
     "reference": "arena_py.frameworks.reference:Reference",
+    "wrong": "arena_py.frameworks.wrong:Wrong",
 }
 """Name and place of each, so that only the one that is asked for is imported."""
 

@@ -21,6 +21,7 @@ from arena_py.measure.plan import Candidate, Plan
 from arena_py.measure.process import Runner
 from arena_py.measure.progress import Progress
 from arena_py.measure.sampling import Schedule, Seat
+from arena_py.measure.watch import Watch
 from arena_py.results.document import Cell, Prepared, Status, Verification
 from arena_py.verify import cases, gate
 from arena_py.verify.canon import Canon
@@ -72,6 +73,7 @@ class CaseMeasurement:
         self._plan = plan
         self._runners = runners
         self._files = files
+        self.watch = Watch(case.name)
         self._entrants = {
             candidate.label: Entrant(f"{case.name} {candidate.label}", plan.sampling, plan.rounds)
             for candidate in plan.candidates
@@ -98,6 +100,7 @@ class CaseMeasurement:
                 available_bytes=available_bytes,
                 shuffler=np.random.default_rng([self._plan.sampling.seed, *self.case.name.encode()]),
                 progress=progress,
+                watch=self.watch,
             ).run()
 
     def cells(self) -> list[Cell]:

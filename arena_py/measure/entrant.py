@@ -5,7 +5,7 @@ The rules of stopping, all on the samples and none on the wall clock, so that th
 - A launch is warmed up until a turn is no longer faster than the one before, at most `WARMUP_TURNS` of them.
 - A quick runner's turn lasts at least `TURN_NS`, a slow one's is a single execution.
 - A launch ends when its part of the samples that the plan wants is there and the interval is narrow enough, the plan's
-  `max_samples` or its budget is used up (each in equal parts for every launch).
+  `max_samples` or its budget is used up (each in equal parts for every launch; the interval by its root).
 - A cell whose `min_samples` do not fit the budget is *slow*: it takes as many as fit, at least `SLOW_SAMPLES`.
 - A cell gets only as many launches as fit the budget by what the first one cost before its first sample.
 
@@ -120,11 +120,16 @@ class Entrant:
             return True
         if len(here) * self.planned_launches < FEWEST_FOR_INTERVAL:
             return False
-        return len(samples_ns) >= self.sampling.max_samples * part or self._narrow()
+        return len(samples_ns) >= self.sampling.max_samples * part or self._narrow(part)
 
-    def _narrow(self) -> bool:
+    def _narrow(self, part: float) -> bool:
+        """Whether the interval is as narrow as so large a part of the samples makes it: it shrinks with their root.
+
+        So each launch takes its part of the samples; otherwise the first one would take nearly all, and what launches
+        differ by could not be seen.
+        """
         width = half_width([turn.ns for turn in self.steady()])
-        return width is not None and width <= self.sampling.half_width
+        return width is not None and width <= self.sampling.half_width / math.sqrt(part)
 
     def _fewest(self, execution_ns: float) -> int:
         """Samples of each launch before precision or budget may end it."""

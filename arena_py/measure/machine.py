@@ -12,8 +12,6 @@ import psutil
 
 from arena_py.results.document import Machine
 
-BUSY_SHARE = 0.5
-"""Of the usable threads: a load average above it before the run disturbs the run."""
 CPUINFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CGROUP = Path("/sys/fs/cgroup")
@@ -68,19 +66,6 @@ def available_bytes() -> int:
     if limit.isdigit() and used.isdigit():
         available = min(available, int(limit) - int(used) + _reclaimable())
     return available - int(RESERVE * total_bytes())
-
-
-def warnings(facts: Machine) -> list[str]:
-    """What about the machine makes its numbers less certain, with what to do about it."""
-    found = []
-    if facts.load_average and facts.load_average[0] > BUSY_SHARE * facts.usable_threads:
-        found.append(
-            f"the machine was busy before the run (load average {facts.load_average[0]:.1f} on "
-            f"{facts.usable_threads:g} threads); close other programs and measure again"
-        )
-    if facts.governor == "powersave":
-        found.append("the CPU governor is powersave; `cpupower frequency-set -g performance` gives steadier numbers")
-    return found
 
 
 def _cpu_model() -> str:

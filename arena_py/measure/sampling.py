@@ -22,6 +22,7 @@ from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared,
 from arena_py.contract.session import RunnerFailed
 from arena_py.measure.entrant import WARM, WARMUP_TURNS, Entrant
 from arena_py.measure.progress import Progress
+from arena_py.measure.watch import Watch
 from arena_py.results.document import Launch, Turn, Verification
 
 FOOTPRINT = 4
@@ -94,6 +95,7 @@ class Schedule:
         available_bytes: memory that another process could take now.
         shuffler: decides every order.
         progress: told what happens.
+        watch: looks at the machine before each round; nobody does when absent.
     """
 
     def __init__(
@@ -104,12 +106,14 @@ class Schedule:
         available_bytes: Callable[[], int],
         shuffler: np.random.Generator,
         progress: Progress,
+        watch: Watch | None = None,
     ) -> None:
         self._seats = list(seats)
         self._weights_bytes = weights_bytes
         self._available_bytes = available_bytes
         self._shuffler = shuffler
         self._progress = progress
+        self._watch = watch or Watch("")
         self._order = 0
 
     def run(self) -> None:
@@ -137,6 +141,7 @@ class Schedule:
             if waiting:
                 for seat in (*group, *waiting):
                     _note(seat.entrant, "not interleaved with every other variant: too little memory for all at once")
+            self._watch.launch()
             self._rounds(group, launch)
             for seat in self._shuffled(group):
                 self._end(seat, launch)
@@ -193,6 +198,7 @@ class Schedule:
         """Shuffled rounds, until nobody needs another."""
         round_ = 0
         while playing := [seat for seat in group if seat.process and not seat.entrant.satisfied(launch)]:
+            self._watch.round(launch, round_)
             for seat in self._shuffled(playing):
                 self._say(seat, launch, f"round {round_ + 1}")
                 try:
@@ -203,7 +209,8 @@ class Schedule:
 
     def _turn(self, seat: Seat, launch: int, round_: int, *, warmup: bool = False) -> Turn:
         assert seat.process
-        samples = seat.process.run(seat.entrant.iterations or 1)
+        with self._watch.running():
+            samples = seat.process.run(seat.entrant.iterations or 1)
         turn = Turn(
             launch=launch,
             round=round_,
@@ -229,7 +236,8 @@ class Schedule:
                 )
             if launch + 1 == entrant.planned_launches and not seat.contender.verified_apart:
                 self._say(seat, launch, "verifying")
-                entrant.verification = process.verify()
+                with self._watch.verifying():
+                    entrant.verification = process.verify()
         except RunnerFailed as error:
             self._out(seat, launch, error)
             return
@@ -239,7 +247,7 @@ class Schedule:
         """A launch with no execution but those that the reference made, too."""
         try:
             self._progress.phase(seat.entrant.label, "verifying in a launch of its own")
-            with seat.contender.launch() as process:
+            with self._watch.verifying(), seat.contender.launch() as process:
                 try:
                     process.load()
                     process.prepare()

@@ -1,29 +1,29 @@
 """Estimates from few, skewed and clustered samples.
 
-A request of several executions shares one cache state and one clock frequency, so the unit that is resampled is the
-*turn* (one request), not the execution. Sources:
+A request of several executions shares one cache state and one clock frequency, a process one memory layout: what is
+resampled are launches, and within them whole turns (`resampling.py`). Sources:
 
-- Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 14: BCa intervals, as `scipy.stats.bootstrap`
-  computes them; chapter 8.5 for resampling whole clusters.
+- Efron & Tibshirani, An Introduction to the Bootstrap (1993), section 14.3: BCa intervals.
 - Le Boudec, Performance Evaluation of Computer and Communication Systems (2010), theorem 2.1: the interval of a median
   between two order statistics, exact for any distribution.
-- Tukey, Exploratory Data Analysis (1977): the fences.
-- Kalibera & Jones, Rigorous Benchmarking in Reasonable Time (ISMM 2013): several launches, and ratios with intervals.
+- Tukey, Exploratory Data Analysis (1977), section 2D: the fences.
+- Huber, Robust Statistics (1981), section 5.1: the median absolute deviation.
+- Dunn, Multiple Comparisons among Means (JASA 56, 1961): Bonferroni's inequality for two intervals at once.
+- Kalibera & Jones, Rigorous Benchmarking in Reasonable Time (ISMM 2013), section 9: launches, then turns.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import stats
 
+from arena_py.measure import resampling
+from arena_py.measure.resampling import CONFIDENCE
 from arena_py.results.document import Interval
 
-CONFIDENCE = 0.95
-RESAMPLES = 2000
 FEWEST_FOR_INTERVAL = 6
 """Below, no 95 % interval of a median exists: the range of n observations covers it with 1 - 2^(1 - n)."""
 FENCE = 1.5
@@ -32,12 +32,13 @@ Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 Turns: TypeAlias = Sequence[Sequence[float]]
 
 
-def median_interval(turns: Turns, *, seed: int) -> Interval:
-    """The median of all samples, with a 95 % bootstrap interval over turns.
+def median_interval(turns: Turns, *, seed: int, launches: Sequence[int] | None = None) -> Interval:
+    """The median of all samples, with a 95 % bootstrap interval over launches and turns.
 
     Args:
         turns: samples of each request; none is empty.
         seed: of the resampling.
+        launches: the launch of each turn; all of one when absent.
 
     Raises:
         ValueError: there is no sample.
@@ -51,16 +52,19 @@ def median_interval(turns: Turns, *, seed: int) -> Interval:
         return Interval(value, low, high, range_confidence(len(centres)))
     if np.ptp(samples[~np.isnan(samples)]) == 0:
         return Interval(value, value, value)
-
-    def statistic(chosen: Floats, axis: int = -1) -> Floats:
-        picked = samples[np.moveaxis(chosen, axis, -1).astype(np.intp)]
-        return _median(picked.reshape(*picked.shape[:-2], -1))
-
-    low, high = _bootstrap(np.arange(len(samples), dtype=np.float64), statistic, samples.size, seed)
-    return Interval(value, low, high)
+    found = resampling.replicates(samples, _launches(launches, len(samples)), np.random.default_rng(seed))
+    low, high = resampling.interval(value, found, resampling.without_each(samples))
+    return Interval(value, min(low, value), max(high, value))
 
 
-def ratio_interval(ours: Turns, theirs: Turns, *, pairs: Sequence[tuple[float, float]], seed: int) -> Interval:
+def ratio_interval(
+    ours: Turns,
+    theirs: Turns,
+    *,
+    pairs: Sequence[tuple[float, float]],
+    seed: int,
+    launches: Sequence[int] | None = None,
+) -> Interval:
     """How many times longer `ours` takes than `theirs`, with its interval.
 
     Args:
@@ -68,6 +72,7 @@ def ratio_interval(ours: Turns, theirs: Turns, *, pairs: Sequence[tuple[float, f
         theirs: samples of each request of the other variant.
         pairs: medians of the turns that both had in the same round, so that a drift of the machine cancels.
         seed: of the resampling.
+        launches: the launch of each pair; all of one when absent.
 
     With fewer than `FEWEST_FOR_INTERVAL` pairs the interval is the quotient of the two medians' intervals, whose
     confidence is what Bonferroni's inequality leaves.
@@ -76,8 +81,66 @@ def ratio_interval(ours: Turns, theirs: Turns, *, pairs: Sequence[tuple[float, f
         a, b = median_interval(ours, seed=seed), median_interval(theirs, seed=seed)
         confidence = max(0.0, a.confidence + b.confidence - 1)
         return Interval(a.value / b.value, a.low / b.high, a.high / b.low, round(confidence, 6))
-    ratios = np.array([a / b for a, b in pairs], dtype=np.float64)
-    return median_interval(ratios[:, None].tolist(), seed=seed)
+    return median_interval([[a / b] for a, b in pairs], seed=seed, launches=launches)
+
+
+def independent_ratio(
+    ours: Turns,
+    theirs: Turns,
+    *,
+    seed: int,
+    launches: tuple[Sequence[int], Sequence[int]] | None = None,
+) -> Interval:
+    """How many times longer `ours` takes than `theirs` where nothing pairs them: two runs on two days.
+
+    The ratio of the two medians; both samples are resampled, each by itself (Efron & Tibshirani 1993, section 8.3).
+    With fewer than `FEWEST_FOR_INTERVAL` turns of either, as `ratio_interval` without pairs.
+
+    Args:
+        ours: samples of each request.
+        theirs: samples of each request of the other run.
+        seed: of the resampling.
+        launches: the launch of each turn of both; all of one when absent.
+    """
+    if min(len(ours), len(theirs)) < FEWEST_FOR_INTERVAL:
+        return ratio_interval(ours, theirs, pairs=[], seed=seed)
+    a, b = _matrix(ours), _matrix(theirs)
+    above, below = float(np.nanmedian(a)), float(np.nanmedian(b))
+    value = above / below
+    if np.ptp(a[~np.isnan(a)]) == 0 and np.ptp(b[~np.isnan(b)]) == 0:
+        return Interval(value, value, value)
+    of_a, of_b = launches or (None, None)
+    generator = np.random.default_rng(seed)
+    found = resampling.replicates(a, _launches(of_a, len(a)), generator)
+    found = found / resampling.replicates(b, _launches(of_b, len(b)), generator)
+    jackknife = np.concatenate([resampling.without_each(a) / below, above / resampling.without_each(b)])
+    low, high = resampling.interval(value, found, jackknife)
+    return Interval(value, min(low, value), max(high, value))
+
+
+def geometric_mean(ratios: Sequence[Interval]) -> Interval:
+    """The geometric mean of the ratios of several cases, the only mean that does not depend on what is divided by what.
+
+    Fleming & Wallace, How not to lie with statistics: the correct way to summarize benchmark results (CACM 29, 1986).
+    The cases are given, not drawn: what is uncertain is each ratio. Their logarithms' half-widths add as those of
+    independent estimates do, in squares (the delta method: Wasserman, All of Statistics, 2004, section 5.5).
+
+    Args:
+        ratios: of each case, all above zero.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not ratios:
+        raise ValueError("no ratios")
+    logs = np.log([ratio.value for ratio in ratios])
+    below = logs - np.log([ratio.low for ratio in ratios])
+    above = np.log([ratio.high for ratio in ratios]) - logs
+    count = len(ratios)
+    value = float(np.exp(logs.mean()))
+    low = float(np.exp(logs.mean() - np.linalg.norm(below) / count))
+    high = float(np.exp(logs.mean() + np.linalg.norm(above) / count))
+    return Interval(value, low, high, min(ratio.confidence for ratio in ratios))
 
 
 def half_width(turns: Turns) -> float | None:
@@ -134,28 +197,7 @@ def _matrix(turns: Turns) -> Floats:
     return matrix
 
 
-def _median(values: Floats) -> Floats:
-    median = np.nanmedian if np.isnan(values).any() else np.median
-    return np.asarray(median(values, axis=-1), dtype=np.float64)
-
-
-def _bootstrap(
-    data: Floats, statistic: Callable[..., Floats], elements: int, seed: int, method: str = "BCa"
-) -> tuple[float, float]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", (stats.DegenerateDataWarning, RuntimeWarning))
-        interval = stats.bootstrap(
-            (data,),
-            statistic,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            batch=max(1, 2_000_000 // elements),
-            confidence_level=CONFIDENCE,
-            method=method,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    low, high = float(interval.low), float(interval.high)
-    if np.isfinite(low) and np.isfinite(high):
-        return low, high
-    # The jackknife of BCa is degenerate when dropping any turn leaves the median where it is.
-    return _bootstrap(data, statistic, elements, seed, "percentile")
+def _launches(launches: Sequence[int] | None, turns: int) -> resampling.Positions:
+    """The launch of each turn, counted from 0 without gaps."""
+    given = np.zeros(turns, dtype=np.intp) if launches is None else np.asarray(launches, dtype=np.intp)
+    return np.unique(given, return_inverse=True)[1].reshape(-1).astype(np.intp)

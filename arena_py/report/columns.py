@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from arena_py.report import text
 from arena_py.results.document import Cell
-from arena_py.results.summary import Phases, phases
+from arena_py.results.phases import Phases, phases
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ COLUMNS = (
     Column("median", _median, 100),
     Column("x best", _ratio, 90),
     Column("throughput", text.throughput, 60),
+    Column("of peak", lambda cell: None if cell.peak_share is None else f"{cell.peak_share:.0%}", 55),
     Column("first token", _first_token, 65),
     Column("per token", _per_token, 66),
     Column("first", _phase(lambda found: found.first_ns, text.duration), 40),

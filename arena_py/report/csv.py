@@ -6,7 +6,8 @@ import csv as writer
 import io
 
 from arena_py.results.document import Cell, Run
-from arena_py.results.summary import in_order, phases
+from arena_py.results.phases import phases
+from arena_py.results.summary import in_order
 
 
 def csv(run: Run) -> str:

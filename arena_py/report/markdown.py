@@ -37,6 +37,9 @@ def markdown(run: Run) -> str:
     ):
         if lines:
             parts += [f"## {title}", _list(lines)]
+    if run.breakdown is not None:
+        before = f"weights, inputs and references before: {text.duration(run.breakdown.preparation_ns)}"
+        parts += ["## Where the time went", _list([text.spent(run.breakdown), before])]
     parts += [
         "## What was computed",
         _table(["case", "weights", "sha256", "reference sha256", "float32 noise"], _files(run)),
@@ -57,6 +60,7 @@ def _facts(run: Run) -> str:
             f"{machine.system} {machine.kernel}{', virtual' if machine.virtual else ''}",
             f"{run.threads} threads, {sampling.launches} launches, at least {sampling.min_samples} samples, "
             f"{sampling.budget_s:g} s a cell or ± {sampling.half_width:.1%}, seed {run.seed}",
+            *([text.peaks(run.roofline)] if run.roofline else []),
             f"arena {run.arena}, {run.started} to {run.finished or 'an interruption'}",
             " ".join(run.command),
         ]

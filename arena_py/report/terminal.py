@@ -28,6 +28,7 @@ def show(run: Run, console: Console) -> None:
     notes = [f"{cell.case} {cell.label}: {note}" for cell in run.cells for note in cell.notes]
     _lines(console, "Notes", notes)
     _lines(console, "Warnings", run.warnings)
+    _lines(console, "Time", [text.spent(run.breakdown)] if run.breakdown else [])
     _lines(console, "Builds", builds(run))
     _lines(console, "Results", winners(run))
     ranges = any(cell.summary and cell.summary.median_ns.confidence < 0.95 for cell in run.cells)

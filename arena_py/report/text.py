@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from arena_py.results.document import Cell, Interval
+from arena_py.results.observed import Breakdown, Roofline
 
 NS_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 DIGITS = 3
@@ -89,3 +90,28 @@ def loss_of(cell: Cell) -> str | None:
 def throughput(cell: Cell) -> str | None:
     """`558 token/s`."""
     return f"{number(cell.summary.units_per_s.value)} {plain(cell.unit)}/s" if cell.summary else None
+
+
+def spent(found: Breakdown) -> str:
+    """Where the time of a run went, in one line."""
+    parts = {
+        "samples": found.samples_ns,
+        "loads": found.loads_ns,
+        "prepares": found.prepares_ns,
+        "start-ups": found.startups_ns,
+        "verifying": found.verify_ns,
+        "everything else": found.other_ns,
+    }
+    told = ", ".join(f"{name} {ns / found.wall_ns:.0%}" for name, ns in parts.items()) if found.wall_ns else "nothing"
+    return (
+        f"{duration(found.wall_ns)}: {told}; {found.inside_share:.0%} inside samples, loads and prepares; the driver "
+        f"took {found.driver_cpu_share:.1%} of a processor while samples were taken"
+    )
+
+
+def peaks(found: Roofline) -> str:
+    """The machine's roofline in one line."""
+    return (
+        f"measured peaks with {found.threads} threads: {number(found.flops_per_s / 1e9)} GFLOP/s in float32 matrix "
+        f"products, {number(found.bytes_per_s / 1e9)} GB/s from and to memory"
+    )

@@ -12,6 +12,7 @@ import msgspec
 from arena_py.build.record import BuildRecord
 from arena_py.contract.messages import Description, Precision
 from arena_py.manifest.suite import GateLimits, Sampling
+from arena_py.results.observed import Breakdown, Observation, Roofline
 
 SCHEMA = 1
 
@@ -141,6 +142,10 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """What was built, from what, by what."""
     parameters: int | None = None
     parameter_bytes: int | None = None
+    flops: int | None = None
+    """Of one execution: matrix products and convolutions of the canonical module, an addition counted as one."""
+    peak_share: float | None = None
+    """Of the machine's roofline that it reaches (`measure/roofline.py`); CPU variants only."""
     shipped_bytes: int | None = None
     """Bytes of the executable, or of the framework's environment."""
     verification: Verification | None = None
@@ -212,6 +217,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """At most so many rounds in a launch."""
     weights: str | None = None
     """Overrides the manifests' source of weights."""
+    noise_floor: dict[str, float] = {}
+    """This machine's by task, as a share of the median, where `aa` found it: a difference inside it is a tie."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,4 +239,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     cases: list[Prepared]
     cells: list[Cell]
+    observations: list[Observation] = []
+    """Of the machine, one a round of each case."""
+    breakdown: Breakdown | None = None
+    roofline: Roofline | None = None
+    """Absent where it could not be measured; a warning says why."""
     warnings: list[str] = []

@@ -135,6 +135,23 @@ def load(path: Path) -> Run:
         raise ArenaError(f"{found}: not a run document: {error}") from error
 
 
+def results() -> Path:
+    """The folder of all runs."""
+    return places.artifacts() / "results"
+
+
+def latest() -> Run:
+    """The run that was written last.
+
+    Raises:
+        ArenaError: there is none, or it cannot be read.
+    """
+    found = sorted(results().glob(f"*/{RUN}"), key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
+    if not found:
+        raise ArenaError("no run is stored", hint="python -m arena_py compare makes one")
+    return load(found[-1])
+
+
 def load_cells(path: Path) -> list[Cell]:
     """The finished cells of a run that was cut off before its document; an unfinished last line is left out.
 

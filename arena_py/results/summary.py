@@ -5,56 +5,33 @@ Only cells that passed the gate are compared and ranked; of the others, what was
 
 from __future__ import annotations
 
+import functools
 import statistics as plain
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from arena_py.measure import statistics
+from arena_py.measure.resampling import CONFIDENCE
 from arena_py.results.document import Cell, Interval, Summary, Turn
 
 NS_PER_S = 1e9
 
 
-@dataclass(frozen=True)
-class Phases:
-    """The other numbers of a cell: medians over its launches, memory the largest."""
-
-    startup_ns: int | None
-    load_ns: int
-    prepare_ns: int
-    first_ns: int
-    peak_rss_bytes: int | None
-    device_bytes: int | None
-
-
-def phases(cell: Cell) -> Phases | None:
-    """The phases of a cell; `None` when nothing was launched."""
-    if not cell.launches:
-        return None
-    startups_ns = [launch.startup_ns for launch in cell.launches if launch.startup_ns is not None]
-    return Phases(
-        startup_ns=int(plain.median(startups_ns)) if startups_ns else None,
-        load_ns=int(plain.median(launch.load_ns for launch in cell.launches)),
-        prepare_ns=int(plain.median(launch.prepare_ns for launch in cell.launches)),
-        first_ns=int(plain.median(launch.first_ns for launch in cell.launches)),
-        peak_rss_bytes=max((launch.peak_rss_bytes for launch in cell.launches if launch.peak_rss_bytes), default=None),
-        device_bytes=max((launch.device_bytes for launch in cell.launches if launch.device_bytes), default=None),
-    )
-
-
-def summarised(cells: Iterable[Cell], *, seed: int) -> list[Cell]:
+def summarised(cells: Iterable[Cell], *, seed: int, floor: float = 0.0) -> list[Cell]:
     """The cells of one case with their summaries, ratios and ranks.
 
     Args:
         cells: all of one case.
         seed: of every bootstrap.
+        floor: the machine's noise floor for the case's task; a ratio no further from 1 is a tie.
     """
     alone = [replace(cell, summary=_summary(cell, seed)) for cell in cells]
     passed = sorted((cell for cell in alone if cell.status == "passed" and cell.summary), key=_median_ns)
-    ranked = {cell.label: cell for cell in _ranked(passed, seed)}
+    # Medians under a drift of the machine may stand the other way round than the rounds that both took part in.
+    passed.sort(key=functools.cmp_to_key(lambda ours, theirs: _sign(_paired(ours, theirs) - 1.0)))
+    ranked = {cell.label: cell for cell in _ranked(passed, seed, floor)}
     return [ranked.get(cell.label, cell) for cell in alone]
 
 
@@ -78,20 +55,35 @@ def steady(cell: Cell) -> list[Turn]:
 
 def ratio(ours: Cell, theirs: Cell, *, seed: int) -> Interval:
     """How many times longer `ours` takes than `theirs`; both have steady turns."""
+    pairs, launches = _pairs(ours, theirs)
+    return statistics.ratio_interval(_samples(ours), _samples(theirs), pairs=pairs, seed=seed, launches=launches)
+
+
+def _pairs(ours: Cell, theirs: Cell) -> tuple[list[tuple[float, float]], list[int]]:
+    """Medians of the turns that both had in the same round, and the launch of each."""
     medians = {(turn.launch, turn.round): plain.median(turn.ns) for turn in steady(theirs) if turn.round >= 0}
-    pairs = [
-        (plain.median(turn.ns), medians[turn.launch, turn.round])
-        for turn in steady(ours)
-        if (turn.launch, turn.round) in medians
-    ]
-    return statistics.ratio_interval(_samples(ours), _samples(theirs), pairs=pairs, seed=seed)
+    paired = [turn for turn in steady(ours) if (turn.launch, turn.round) in medians]
+    found = [(plain.median(turn.ns), medians[turn.launch, turn.round]) for turn in paired]
+    return found, [turn.launch for turn in paired]
 
 
-def _ranked(passed: list[Cell], seed: int) -> list[Cell]:
+def _paired(ours: Cell, theirs: Cell) -> float:
+    """The median of the ratios within rounds; of few rounds the ratio of the medians."""
+    pairs, _ = _pairs(ours, theirs)
+    if len(pairs) < statistics.FEWEST_FOR_INTERVAL:
+        return _median_ns(ours) / _median_ns(theirs)
+    return plain.median(a / b for a, b in pairs)
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)
+
+
+def _ranked(passed: list[Cell], seed: int, floor: float) -> list[Cell]:
     ranked: list[Cell] = []
     leader: Cell | None = None
     for position, cell in enumerate(passed, start=1):
-        if leader is None or not _tie(cell, leader, seed):
+        if leader is None or not _tie(cell, leader, seed, floor):
             leader, rank = cell, position
         to_best = ratio(cell, passed[0], seed=seed) if position > 1 else Interval(1.0, 1.0, 1.0)
         assert cell.summary
@@ -99,10 +91,13 @@ def _ranked(passed: list[Cell], seed: int) -> list[Cell]:
     return ranked
 
 
-def _tie(ours: Cell, theirs: Cell, seed: int) -> bool:
+def _tie(ours: Cell, theirs: Cell, seed: int, floor: float) -> bool:
+    """Inside the interval or the floor; without a whole interval also inside what launches differ by."""
     assert ours.summary and theirs.summary
-    noise = max(ours.summary.launch_spread or 0.0, theirs.summary.launch_spread or 0.0)
-    return statistics.is_tie(ratio(ours, theirs, seed=seed), noise)
+    found = ratio(ours, theirs, seed=seed)
+    if found.confidence < CONFIDENCE:
+        floor = max(floor, ours.summary.launch_spread or 0.0, theirs.summary.launch_spread or 0.0)
+    return statistics.is_tie(found, floor)
 
 
 def _summary(cell: Cell, seed: int) -> Summary | None:
@@ -112,7 +107,7 @@ def _summary(cell: Cell, seed: int) -> Summary | None:
     samples = [ns for turn in turns for ns in turn.ns]
     # Each cell its own stream of random numbers, whatever else is in the run.
     seed += zlib.crc32(f"{cell.case} {cell.label}".encode())
-    median = statistics.median_interval(_samples(cell), seed=seed)
+    median = statistics.median_interval(_samples(cell), seed=seed, launches=[turn.launch for turn in turns])
     launches = [
         plain.median(ns for turn in turns if turn.launch == launch for ns in turn.ns)
         for launch in sorted({turn.launch for turn in turns})

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ from arena_py.verify.exercise import Exercise
 from arena_py.verify.gate import decide, reason
 from arena_py.verify.golden import GoldenCase, other_inputs
 from arena_py.verify.norms import Comparison, compare
+from arena_py.verify.updates import Real, update_noise, updated
 
 LIMITS = GateLimits(k=8.0, floor=1e-6)
 """Those of the suites for f32."""
@@ -31,7 +32,6 @@ OPTIMIZERS: Mapping[str, Sgd | AdamW] = {
 }
 """AdamW's first step divides each gradient by its own size; `eps` of the gradients' order keeps it well conditioned."""
 
-Real: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Outcome: TypeAlias = Literal["passed", "wrong", "unsupported", "unavailable", "crashed", "timed_out"]
 
 
@@ -122,7 +122,7 @@ def check(target: Target, case: GoldenCase) -> Iterator[GoldenResult]:
 
 
 def _judged(case: GoldenCase, task: str, comparison: Comparison) -> GoldenResult:
-    decision = decide(comparison, case.noise(), LIMITS)
+    decision = decide(comparison, noise(case, task), LIMITS)
     return GoldenResult(
         case=case.name,
         task=task,
@@ -164,24 +164,33 @@ def _step(session: Session, target: Target, case: GoldenCase, name: str, scratch
     output = scratch / "outputs.safetensors"
     session.outputs(output)
     expected = scratch / "expected.safetensors"
+    with TensorFile(case.expected) as golden:
+        loss = golden.read("loss")
+    steps = _steps(case, optimizer)
+    write_tensors(expected, {"loss": loss, **{f"param.{name}": value for name, (_, value) in steps.items()}})
+    return compare(output, expected)
+
+
+def _steps(case: GoldenCase, optimizer: Sgd | AdamW) -> dict[str, tuple[Real, Real]]:
+    """Of each parameter the golden gradient, and its value after the first step."""
+    steps = {}
     with TensorFile(case.expected) as golden, TensorFile(case.weights) as weights:
-        tensors = {"loss": golden.read("loss")}
         for tensor in case.names("train"):
             if tensor.startswith("grad."):
                 parameter = tensor.removeprefix("grad.")
                 value, gradient = weights.read(parameter).astype(np.float64), golden.read(tensor)
-                tensors[f"param.{parameter}"] = _updated(value, gradient, optimizer)
-    write_tensors(expected, tensors)
-    return compare(output, expected)
+                steps[parameter] = (gradient, updated(value, gradient, optimizer))
+    return steps
 
 
-def _updated(value: Real, gradient: Real, optimizer: Sgd | AdamW) -> Real:
-    """One first step: torch.optim.SGD; torch.optim.AdamW, whose corrected moments are the gradient and its square."""
-    if isinstance(optimizer, Sgd):
-        return value - optimizer.lr * gradient
-    decayed = value * (1 - optimizer.lr * optimizer.weight_decay)
-    step: Real = optimizer.lr * gradient / (np.abs(gradient) + optimizer.eps)
-    return decayed - step
+def noise(case: GoldenCase, task: str) -> dict[str, float]:
+    """Float32's error on a task of `CHECKS`, by group; of a step by parameter."""
+    found = case.noise()
+    if task in OPTIMIZERS:
+        optimizer = OPTIMIZERS[task]
+        steps = update_noise(_steps(case, optimizer), optimizer, found["gradients"])
+        found |= {f"param.{name}": error for name, error in steps.items()}
+    return found
 
 
 def _decode(session: Session, target: Target, case: GoldenCase, _name: str, scratch: Path) -> Comparison:

@@ -9,7 +9,7 @@ from pathlib import Path
 from arena_py.contract.tensors import TensorFileError, scalar
 from arena_py.manifest.suite import GateLimits
 from arena_py.results.document import TensorError, Verification
-from arena_py.verify.norms import Comparison, compare, with_curve
+from arena_py.verify.norms import Comparison, Distance, compare, with_curve
 
 
 def check(
@@ -53,13 +53,16 @@ def check(
 
 
 def decide(comparison: Comparison, noise: Mapping[str, float], limits: GateLimits) -> Verification:
-    """The decision on a comparison: every tensor there, finite, and within its group's limit."""
+    """The decision on a comparison: every tensor there, finite, and within its limit.
+
+    The noise is that of a tensor's group, or the tensor's own where `noise` has its name.
+    """
     tensors = [
         TensorError(
             name=distance.name,
             error=distance.error if math.isfinite(distance.error) else None,
             # Ids are right or wrong: the noise of real numbers does not excuse one.
-            limit=0.0 if distance.name == "tokens" else limits.k * noise[distance.group] + limits.floor,
+            limit=0.0 if distance.name == "tokens" else limits.k * _noise_of(distance, noise) + limits.floor,
             nonfinite=distance.nonfinite,
         )
         for distance in comparison.distances
@@ -67,6 +70,10 @@ def decide(comparison: Comparison, noise: Mapping[str, float], limits: GateLimit
     worst = max(tensors, key=_excess, default=None)
     passed = bool(tensors) and not comparison.problems and all(tensor.passed for tensor in tensors)
     return Verification(passed=passed, worst=worst, tensors=tensors, problems=comparison.problems)
+
+
+def _noise_of(distance: Distance, noise: Mapping[str, float]) -> float:
+    return noise[distance.name] if distance.name in noise else noise[distance.group]
 
 
 def reason(verification: Verification) -> str | None:

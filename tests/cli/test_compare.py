@@ -19,7 +19,7 @@ from arena_py import build, frameworks
 from arena_py.cli.app import main
 from arena_py.contract.adapter import Output, Parameters
 from arena_py.contract.messages import Backend, Build, Description, FrameworkVersion
-from arena_py.results import store
+from arena_py.results import baselines, store
 
 QUICK = ["compare", "--suite", "quick", "--model", "llama-tiny", "--launches", "1", "--rounds", "2"]
 PRETEND = Path(__file__).with_name("pretend.py")
@@ -274,3 +274,33 @@ def test_an_interruption_keeps_results_and_kills_runners(tmp_path, number, code)
     (sampled,) = [cell for cell in run.cells if cell.label == "burn:flex" and cell.task == "infer"]
     assert sampled.turns
     assert sampled.reason == "interrupted before its numbers were verified"
+
+
+def test_a_run_is_kept_as_a_baseline_and_compared_with_it(world, tmp_path, capsys):
+    world(candle_cpu="good")
+    code, _ = compare(tmp_path, "--framework", "candle", "--save-baseline", "main")
+    assert code == 0
+    assert baselines.load("main").cells[0].label == "candle:cpu"
+    capsys.readouterr()
+    code, _ = compare(tmp_path, "--framework", "candle", "--baseline", "main", "--fail-above", "5%")
+    assert code == 0
+    assert "1 tie" in capsys.readouterr().out
+
+
+def test_what_is_newly_wrong_ends_with_one_also_against_a_baseline(world, tmp_path, capsys):
+    world(candle_cpu="good")
+    compare(tmp_path, "--framework", "candle", "--save-baseline", "main")
+    world(expected=2.0, candle_cpu="good")
+    code, _ = compare(tmp_path, "--framework", "candle", "--baseline", "main")
+    assert code == 1
+    assert "newly wrong" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", [["--baseline", "nowhere"], ["--fail-above", "5%"], ["--save-baseline", "../x"], ["--fail-above", "x"]]
+)
+def test_bad_words_about_baselines_end_before_anything_is_measured(world, tmp_path, capsys, words):
+    world(candle_cpu="good")
+    assert main([*QUICK, "--output", str(tmp_path / "out"), "--framework", "candle", *words]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "out").exists()

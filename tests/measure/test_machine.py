@@ -5,7 +5,6 @@ import socket
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from arena_py.measure import machine
 
@@ -26,20 +25,6 @@ def test_nothing_names_the_machine_or_the_user(facts):
     words = msgspec.json.encode(facts).decode()
     assert f'"{socket.gethostname()}"' not in words
     assert f'"{getpass.getuser()}"' not in words
-
-
-def test_a_busy_machine_is_told_with_what_to_do(facts):
-    busy = replace(facts, load_average=[8.0, 1.0, 1.0], usable_threads=2.0, governor=None)
-    (warning,) = machine.warnings(busy)
-    assert "load average 8.0" in warning
-    assert "close other programs" in warning
-    assert machine.warnings(replace(busy, load_average=[0.2, 8.0, 8.0])) == []
-    assert machine.warnings(replace(busy, load_average=[])) == []
-
-
-def test_a_governor_that_saves_power_is_told(facts):
-    (warning,) = machine.warnings(replace(facts, load_average=[], governor="powersave"))
-    assert "powersave" in warning
 
 
 def test_a_control_group_bounds_what_may_be_used(tmp_path, monkeypatch):

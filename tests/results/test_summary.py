@@ -4,7 +4,8 @@ import pytest
 from run_documents import MS, WRONG, around, cell, turns
 
 from arena_py.results.document import Turn
-from arena_py.results.summary import in_order, phases, summarised
+from arena_py.results.phases import phases
+from arena_py.results.summary import in_order, summarised
 
 
 def ranks(*cells):
@@ -32,12 +33,18 @@ def test_a_difference_inside_the_interval_is_a_tie():
 
 
 def test_a_difference_no_larger_than_between_launches_of_one_variant_is_a_tie():
-    # Each launch is steady, but the launches of `a` differ by more than `a` and `b` do.
+    # Each launch is steady, but the launches of each differ by more than `a` and `b` do.
     a = around(100, 10, 0.001) + around(110, 10, 0.001) + around(105, 10, 0.001)
-    b = [sample * 1.02 for sample in a]
+    b = [sample * 1.02 for sample in (*a[20:], *a[:20])]
     assert ranks(cell("a:cpu", a), cell("b:cpu", b)) == {"a:cpu": 1, "b:cpu": 1}
     steady = around(105, 30, 0.001)
     assert ranks(cell("a:cpu", steady), cell("b:cpu", [sample * 1.02 for sample in steady])) == {"a:cpu": 1, "b:cpu": 2}
+
+
+def test_what_slows_both_in_the_same_launch_hides_no_difference():
+    machine = around(100, 10, 0.001) + around(110, 10, 0.001) + around(105, 10, 0.001)
+    slower = [sample * 1.02 for sample in machine]
+    assert ranks(cell("a:cpu", machine), cell("b:cpu", slower)) == {"a:cpu": 1, "b:cpu": 2}
 
 
 @pytest.mark.parametrize("status", ["wrong", "crashed", "timed_out", "unsupported", "unavailable", "not_built"])
@@ -94,3 +101,11 @@ def test_order_is_rank_then_names():
 def test_summaries_can_be_made_again_from_what_is_stored():
     cells = summarised([cell("a:cpu", around(100)), cell("b:cpu", around(120))], seed=3)
     assert summarised(cells, seed=3) == cells
+
+
+def test_a_difference_inside_the_machines_floor_is_a_tie():
+    cells = [cell("candle:cpu", around(100)), cell("burn:flex", around(104))]
+    apart = {each.label: each.summary.rank for each in summarised(cells, seed=0)}
+    within = {each.label: each.summary.rank for each in summarised(cells, seed=0, floor=0.05)}
+    assert apart == {"candle:cpu": 1, "burn:flex": 2}
+    assert within == {"candle:cpu": 1, "burn:flex": 1}

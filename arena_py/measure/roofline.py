@@ -1,0 +1,165 @@
+"""The machine's measured roofline, and what of it a cell reaches.
+
+A case cannot take less than its operations at the peak of arithmetic, nor less than moving its parameters once at the
+peak of memory (Williams, Waterman & Patterson, CACM 52, 2009); `decode` reads them once a token. The share of the peak
+is the larger of the two times over the measured one. Both peaks and the counts come from PyTorch's environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from arena_py import places
+from arena_py.build import python_of
+from arena_py.contract.session import runner_environment
+from arena_py.errors import ArenaError
+from arena_py.manifest import Case
+from arena_py.measure.plan import Plan
+from arena_py.measure.progress import Progress
+from arena_py.results import store
+from arena_py.results.document import Cell, Machine
+from arena_py.results.noise import fingerprint
+from arena_py.results.observed import Roofline
+from arena_py.verify import generate
+
+PEAKS = places.PACKAGE / "frameworks" / "peaks.py"
+COUNT = places.PACKAGE / "models" / "count.py"
+TIMEOUT_S = 600.0
+NS_PER_S = 1e9
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+CPU_BACKENDS = ("cpu", "flex")
+"""The backends that compute where the peaks were measured."""
+
+
+class _Peaks(msgspec.Struct, frozen=True):
+    flops_per_s: float
+    bytes_per_s: float
+
+
+class _Count(msgspec.Struct, frozen=True):
+    flops: int
+
+
+def roofline(machine: Machine, threads: int) -> Roofline:
+    """The peaks of this machine with so many threads, measured once and kept in `artifacts/roofline-*.json`.
+
+    Raises:
+        ArenaError: PyTorch's environment is not built, or the program failed.
+    """
+    kept = places.artifacts() / f"roofline-{fingerprint(machine)}-{threads}.json"
+    found = _cached(kept, _Peaks, lambda: _run([str(PEAKS), str(threads)], threads))
+    return Roofline(flops_per_s=found.flops_per_s, bytes_per_s=found.bytes_per_s, threads=threads)
+
+
+def flops(case: Case) -> int:
+    """The floating-point operations of one execution, counted once and kept in `artifacts/flops/`.
+
+    Raises:
+        ArenaError: they cannot be counted.
+    """
+    spec = {
+        "architecture": case.model.file.architecture,
+        "config": case.model.file.config,
+        "shapes": case.shape.sizes,
+        "task": case.contract_task,
+        "new_tokens": case.options.new_tokens or 0,
+    }
+    content = msgspec.json.encode(spec, order="deterministic")
+    recipe = content + generate.source_hash().encode()
+    kept = places.artifacts() / "flops" / f"{hashlib.sha256(recipe).hexdigest()[:16]}.json"
+
+    def counted() -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "spec.json"
+            path.write_bytes(content)
+            return _run([str(COUNT), str(path)], os.cpu_count() or 1)
+
+    return _cached(kept, _Count, counted).flops
+
+
+def share(cell: Cell, peak: Roofline) -> float | None:
+    """How much of the roofline a cell reaches, 1 for all of it; `None` where it was not timed or counted."""
+    if cell.summary is None or cell.flops is None or not cell.parameter_bytes:
+        return None
+    reads = cell.steps_per_execution if cell.task == "decode" and cell.steps_per_execution else 1
+    least_s = max(cell.flops / peak.flops_per_s, reads * cell.parameter_bytes / peak.bytes_per_s)
+    return least_s * NS_PER_S / cell.summary.median_ns.value
+
+
+class Ceiling:
+    """The roofline and the operations of a plan's cases, before anything is timed.
+
+    Args:
+        plan: whose cases.
+        machine: that they are measured on.
+        progress: told what is being done.
+    """
+
+    def __init__(self, plan: Plan, machine: Machine, progress: Progress) -> None:
+        self.roofline: Roofline | None = None
+        self.problems: list[str] = []
+        self._flops: dict[str, int] = {}
+        self._cpu = {each.label for each in plan.candidates if each.variant.backend in CPU_BACKENDS}
+        try:
+            progress.phase("this machine", "measuring its peaks")
+            self.roofline = roofline(machine, plan.threads)
+            for case in plan.cases:
+                progress.phase(case.name, "counting its operations")
+                self._flops[case.name] = flops(case)
+        except ArenaError as error:
+            self.problems.append(f"no share of the machine's peak: {error.message}")
+
+    def of(self, cells: list[Cell]) -> list[Cell]:
+        """The cells with their operations, and what of the peak they reach."""
+        counted = [replace(cell, flops=self._flops.get(cell.case)) for cell in cells]
+        if self.roofline is None:
+            return counted
+        return [
+            replace(cell, peak_share=share(cell, self.roofline)) if cell.label in self._cpu else cell
+            for cell in counted
+        ]
+
+
+def _cached(path: Path, type_: type[T], make: Any) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=type_)
+    except (OSError, msgspec.MsgspecError):
+        content = make()
+    try:
+        found = msgspec.json.decode(content, type=type_)
+    except msgspec.MsgspecError as error:
+        raise ArenaError(f"{path.name}: {error}", exit_code=1) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store.write(path, content)
+    return found
+
+
+def _run(arguments: list[str], threads: int) -> bytes:
+    try:
+        done = subprocess.run(
+            [str(python_of("pytorch")), *arguments],
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=TIMEOUT_S,
+            env=runner_environment(threads, {}),
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ArenaError(f"{Path(arguments[0]).name}: {error}", exit_code=1) from error
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ArenaError(
+            f"{Path(arguments[0]).name}: {words[-1].removeprefix('error: ') if words else 'killed'}", exit_code=1
+        )
+    return done.stdout

@@ -1,0 +1,61 @@
+"""What a run saw of the machine and of itself, as parts of the run document."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The machine just before a round, while every runner was idle; what it does not tell is absent."""
+
+    case: str
+    launch: int
+    round: int
+    load_average: float | None = None
+    """Over the last minute."""
+    frequency_mhz: float | None = None
+    others_threads: float | None = None
+    """Processors' worth of work done since the round before by neither the driver nor the runners."""
+    swapped_out_bytes: int | None = None
+    """Since the machine was started."""
+    throttles: int | None = None
+    """How often any core was throttled for its heat since then."""
+
+
+class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the time of the run went, from the first launch to the last; building and references come before it."""
+
+    wall_ns: int
+    startups_ns: int
+    loads_ns: int
+    prepares_ns: int
+    """First executions included."""
+    samples_ns: int
+    """Warm-up included."""
+    verify_ns: int
+    """Binding, executing and comparing with the reference; launches made for it included."""
+    preparation_ns: int
+    """Before all that: weights, inputs, references."""
+    driver_cpu_share: float
+    """The driver's own processor time while samples were taken, of one processor."""
+
+    @property
+    def inside_share(self) -> float:
+        """Of the wall time: inside runners' samples, loads and prepares."""
+        return (self.loads_ns + self.prepares_ns + self.samples_ns) / self.wall_ns if self.wall_ns else 0.0
+
+    @property
+    def other_ns(self) -> int:
+        """The rest: the driver, the pipes, the ends of processes."""
+        known = self.startups_ns + self.loads_ns + self.prepares_ns + self.samples_ns + self.verify_ns
+        return max(0, self.wall_ns - known)
+
+
+class Roofline(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that the machine's processors did, with as many threads as the runners have."""
+
+    flops_per_s: float
+    """In float32 matrix products."""
+    bytes_per_s: float
+    """From and to memory."""
+    threads: int
