@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 from torch.nn import functional
 from transformers import ResNetConfig, ResNetForImageClassification
 
+from arena_py.architectures import resnet
 from arena_py.models import config as public
 from arena_py.models import seeded
-from arena_py.models.inputs import Ids, InputSpec, Normal, default_sizes
+from arena_py.models.inputs import default_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,21 +20,6 @@ if TYPE_CHECKING:
     from arena_py.contract.messages import TaskName
     from arena_py.models.architecture import Batch
 
-KEYS = frozenset(
-    {
-        "num_channels",
-        "embedding_size",
-        "hidden_sizes",
-        "depths",
-        "layer_type",
-        "hidden_act",
-        "downsample_in_first_stage",
-        "downsample_in_bottleneck",
-        "num_labels",
-        "id2label",
-    }
-)
-NEUTRAL = frozenset({"label2id", "problem_type", "out_features", "out_indices", "stage_names", "use_cache"})
 RUNNING_VARIANCE = seeded.Distribution(1.0, 0.5, positive=True)
 RUNNING_MEAN = seeded.Distribution(0.0, 0.2)
 PUBLIC_SIZE = 224
@@ -50,14 +37,10 @@ class ResNet:
     frozen: frozenset[str] = frozenset()
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        read = public.honoured(self.name, config, keys=KEYS, fixed={}, neutral=NEUTRAL)
-        public.require_positive(self.name, read, "num_channels", "embedding_size", "num_labels")
+        self.public = resnet.ResNetConfig.parse(config)
         with public.configuring(self.name):
-            self.config = ResNetConfig(**read)
-        self.inputs = (
-            InputSpec("pixel_values", ("batch", self.config.num_channels, "height", "width"), Normal()),
-            InputSpec("labels", ("batch",), Ids(self.config.num_labels), training=True),
-        )
+            self.config = ResNetConfig(**msgspec.structs.asdict(self.public))
+        self.inputs = self.public.inputs
 
     def sizes(self, given: Mapping[str, int]) -> dict[str, int]:
         """Batch and a square image."""

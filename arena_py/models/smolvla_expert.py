@@ -11,34 +11,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 from torch import nn
 from torch.nn import functional
 
-from arena_py.contract.adapter import RunnerError
+from arena_py.architectures.smolvla_expert import SmolVlaExpertConfig
 from arena_py.models import config as public
 from arena_py.models import seeded
-from arena_py.models.inputs import InputSpec, Normal, Uniform, default_sizes
+from arena_py.models.inputs import default_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from arena_py.contract.messages import TaskName
     from arena_py.models.architecture import Batch
-
-SIZES = (
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "self_attn_every_n_layers",
-    "chunk_size",
-    "max_action_dim",
-)
-REALS = {"rms_norm_eps": 1e-5, "rope_theta": 10_000.0, "min_period": 4e-3, "max_period": 4.0}
-"""Positive numbers, with lerobot's values where the configuration does not have them."""
 
 
 class SmolVlaExpert:
@@ -53,32 +40,9 @@ class SmolVlaExpert:
     frozen: frozenset[str] = frozenset()
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        read = public.honoured(self.name, config, keys={*SIZES, *REALS}, fixed={"hidden_act": "silu"})
-        public.require_present(self.name, read, *SIZES)
-        public.require_positive(self.name, read, *SIZES)
-        self.config = REALS | read
-        for key in REALS:
-            value = self.config[key]
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
-                raise RunnerError("unsupported", f"{self.name}: config key `{key}` = {value!r} is not positive")
-        heads, groups = read["num_attention_heads"], read["num_key_value_heads"]
-        if heads % groups:
-            raise RunnerError(
-                "unsupported",
-                f"{self.name}: num_attention_heads {heads} is not a multiple of num_key_value_heads {groups}",
-            )
-        for key in ("hidden_size", "head_dim"):
-            if read[key] % 2:
-                raise RunnerError("unsupported", f"{self.name}: {key} {read[key]} is not even")
-        actions = ("batch", read["chunk_size"], read["max_action_dim"])
-        prefix = (read["num_hidden_layers"], "batch", "prefix", groups, read["head_dim"])
-        self.inputs = (
-            InputSpec("noisy_actions", actions, Normal()),
-            InputSpec("timestep", ("batch",), Uniform(0.0, 1.0)),
-            InputSpec("prefix_keys", prefix, Normal()),
-            InputSpec("prefix_values", prefix, Normal()),
-            InputSpec("target", actions, Normal(), training=True),
-        )
+        self.public = SmolVlaExpertConfig.parse(config)
+        self.config = msgspec.structs.asdict(self.public)
+        self.inputs = self.public.inputs
 
     def sizes(self, given: Mapping[str, int]) -> dict[str, int]:
         """Batch and length of the prefix."""

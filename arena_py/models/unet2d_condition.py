@@ -9,10 +9,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.nn import functional
 
+from arena_py.architectures.unet2d_condition import FIXED, inputs, refuse_null
 from arena_py.contract.adapter import RunnerError
 from arena_py.models import angles, seeded
 from arena_py.models import config as public
-from arena_py.models.inputs import InputSpec, Normal, Uniform, default_sizes
+from arena_py.models.inputs import default_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,28 +22,6 @@ if TYPE_CHECKING:
     from arena_py.models.architecture import Batch
 
 KEYS = frozenset(inspect.signature(UNet2DConditionModel.__init__).parameters) - {"self"}
-FIXED = {
-    # Each of these asks for an input that the contract does not have.
-    "class_embed_type": None,
-    "addition_embed_type": None,
-    "addition_time_embed_dim": None,
-    "encoder_hid_dim": None,
-    "encoder_hid_dim_type": None,
-    "num_class_embeds": None,
-    "time_cond_proj_dim": None,
-    "projection_class_embeddings_input_dim": None,
-    # diffusers refuses it.
-    "num_attention_heads": None,
-    # Nothing is dropped in evaluation mode, which every task here uses.
-    "dropout": 0.0,
-    # Half of the computation would stay in float32 in the reference.
-    "upcast_attention": False,
-    "time_embedding_type": "positional",
-}
-NULLABLE = frozenset({"mid_block_type", "norm_num_groups"})
-"""Keys whose null is a choice, not an absence."""
-TRAINING_STEPS = 1000
-"""The number of time steps of Stable Diffusion's noise schedule."""
 
 
 class UNet2DCondition:
@@ -57,9 +36,7 @@ class UNet2DCondition:
     frozen: frozenset[str] = frozenset()
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        for key in NULLABLE & config.keys():
-            if config[key] is None:
-                raise RunnerError("unsupported", f"{self.name}: config key `{key}` = None is not supported")
+        refuse_null(config)
         self.config = public.honoured(self.name, config, keys=KEYS, fixed=FIXED)
         with public.configuring(self.name), torch.device("meta"):
             read = UNet2DConditionModel(**self.config).config
@@ -72,13 +49,7 @@ class UNet2DCondition:
         self._default_size: tuple[int | None, int | None] = (
             (size, size) if isinstance(size, int) else tuple(size or (None, None))
         )
-        image = ("height", "width")
-        self.inputs = (
-            InputSpec("sample", ("batch", read.in_channels, *image), Normal()),
-            InputSpec("timestep", ("batch",), Uniform(0.0, TRAINING_STEPS, whole=True)),
-            InputSpec("encoder_hidden_states", ("batch", "seq", read.cross_attention_dim), Normal()),
-            InputSpec("target", ("batch", read.out_channels, *image), Normal(), training=True),
-        )
+        self.inputs = inputs(read.in_channels, read.out_channels, read.cross_attention_dim)
 
     def sizes(self, given: Mapping[str, int]) -> dict[str, int]:
         """Batch, latent height and width (the configuration's when not named), and length of the condition."""

@@ -35,7 +35,8 @@ def source_hash() -> str:
     """A hash over the sources that weights, inputs and the reference depend on."""
     digest = hashlib.sha256()
     canonical = [places.PACKAGE / "frameworks" / f"{name}.py" for name in ("pytorch", "reference", "torch_programs")]
-    for path in [*sorted((places.PACKAGE / "models").glob("*.py")), *canonical]:
+    folders = [places.PACKAGE / name for name in ("architectures", "models")]
+    for path in [*(path for folder in folders for path in sorted(folder.glob("*.py"))), *canonical]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
