@@ -21,6 +21,7 @@ from arena_py.contract.messages import (
     TaskName,
     TaskOptions,
 )
+from arena_py.frameworks.host import cpu_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,7 @@ class PyTorch:
 
     def _backends(self) -> dict[str, str]:
         """Name and device of every backend of this build of torch."""
-        backends = {"cpu": _cpu_name()}
+        backends = {"cpu": cpu_name()}
         if _built_with_cuda():
             backends["cuda"] = "CUDA device"
         if sys.platform == "darwin" and platform.machine() == "arm64":
@@ -226,11 +227,3 @@ def _built_with_cuda() -> bool:
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.cuda is not None
-
-
-def _cpu_name() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
