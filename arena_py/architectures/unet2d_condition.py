@@ -197,8 +197,8 @@ class UNet2DConditionConfig(msgspec.Struct, frozen=True):
         for key in ("conv_in_kernel", "conv_out_kernel"):
             if getattr(whole, key) % 2 == 0:
                 raise refuse(NAME, f"{key} {getattr(whole, key)} is not odd")
-        if whole.downsample_padding < 0:
-            raise refuse(NAME, f"downsample_padding {whole.downsample_padding} is negative")
+        if whole.downsample_padding not in (0, 1):
+            raise refuse(NAME, f"downsample_padding {whole.downsample_padding} is not 0 or 1")
         whole._check_groups()
         return whole
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from arena_py.contract.adapter import Framework
 
 FRAMEWORKS = {
+    "jax": "arena_py.frameworks.jax:Jax",
+    "mlx": "arena_py.frameworks.mlx:Mlx",
     "pytorch": "arena_py.frameworks.pytorch:PyTorch",
     "reference": "arena_py.frameworks.reference:Reference",
 }

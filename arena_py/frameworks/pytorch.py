@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from arena_py.architectures import TASKS
 from arena_py.contract.adapter import LoadSpec, Parameters, RunnerError
 from arena_py.contract.messages import (
     CONTRACT,
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
     from arena_py.contract.adapter import Program, Tensors
     from arena_py.models.architecture import Architecture
 
-TASKS: dict[str, list[TaskName]] = {
-    "llama": ["infer", "decode", "train", "step"],
-    "smolvla-expert": ["infer", "train", "step"],
-    "unet2d-condition": ["infer", "train", "step"],
-    "resnet": ["infer", "train", "step"],
-    "whisper": ["infer", "decode", "train", "step"],
-}
 LIBRARIES = ("transformers", "diffusers")
 
 

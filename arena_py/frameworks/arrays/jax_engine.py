@@ -1,0 +1,83 @@
+"""JAX on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from arena_py.contract.adapter import RunnerError
+from arena_py.frameworks.arrays.jax_ops import JaxOps
+
+if TYPE_CHECKING:
+    from arena_py.frameworks.arrays.engine import Function
+    from arena_py.frameworks.arrays.ops import Array, Ops
+
+jax.config.update("jax_enable_x64", False)
+# Full float32 also where an operation of the library takes its products itself, as attention does.
+jax.config.update("jax_default_matmul_precision", "highest")
+
+
+class JaxEngine:
+    """Arrays on a device of a backend, functions compiled by XLA.
+
+    Raises:
+        RunnerError: `device_unavailable`.
+    """
+
+    def __init__(self, backend: str) -> None:
+        try:
+            self._device = jax.devices(backend)[0]
+        except RuntimeError as error:
+            raise RunnerError(
+                "device_unavailable", f"this machine has no device for JAX's backend `{backend}`"
+            ) from error
+        self.ops: Ops = JaxOps()
+        self.separate = backend != "cpu"
+        jax.config.update("jax_default_device", self._device)
+
+    def put(self, values: np.ndarray[Any, Any]) -> Array:
+        """An array on the device, with memory of its own; ids become int32."""
+        narrow = values.astype(np.int32) if values.dtype == np.int64 else values
+        return jnp.array(narrow, device=self._device, copy=True)
+
+    def get(self, values: Array) -> np.ndarray[Any, Any]:
+        """An array on the host."""
+        return np.asarray(values)
+
+    def compile(self, function: Function, *examples: Any, donated: tuple[int, ...] = ()) -> Function:
+        """Traced and compiled ahead of time."""
+        compiled: Function = jax.jit(function, donate_argnums=donated).lower(*examples).compile()
+        return compiled
+
+    def shapes(self, function: Function, *examples: Any) -> Any:
+        """Types and shapes without any computation."""
+        return jax.eval_shape(function, *examples)
+
+    def with_gradient(self, function: Function) -> Function:
+        """The function and its gradient with respect to the first argument."""
+        both: Function = jax.value_and_grad(function)
+        return both
+
+    def wait(self, *results: Any) -> None:
+        """Return when the results are computed."""
+        jax.block_until_ready(results)
+
+    @contextmanager
+    def memory_errors(self) -> Iterator[None]:
+        """XLA's `RESOURCE_EXHAUSTED` is `out_of_memory`."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" in str(error):
+                raise RunnerError("out_of_memory", str(error).splitlines()[0]) from error
+            raise
+
+    def device_bytes(self) -> int | None:
+        """The peak on a device of its own."""
+        statistics = self._device.memory_stats() if self.separate else None
+        return None if statistics is None else int(statistics["peak_bytes_in_use"])

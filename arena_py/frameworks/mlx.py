@@ -1,0 +1,45 @@
+"""MLX: the architectures as compiled functions; Linux CPU, CUDA and Metal by the same code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+from arena_py.frameworks.arrays.framework import ArrayFramework, installed
+from arena_py.frameworks.host import cpu_name
+
+if TYPE_CHECKING:
+    from arena_py.frameworks.arrays.engine import Engine
+
+CUDA_BUILDS = ("mlx-cuda-13", "mlx-cuda-12")
+
+
+class Mlx(ArrayFramework):
+    """The framework `mlx`."""
+
+    name = "mlx"
+    libraries = ("mlx-cpu", "mlx-metal", *CUDA_BUILDS)
+
+    def backends(self) -> dict[str, str]:
+        """The CPU, and the one kind of GPU that the installed build is for."""
+        backends = {"cpu": cpu_name()}
+        if sys.platform == "darwin" and platform.machine() == "arm64":
+            backends["metal"] = "Apple GPU"
+        elif any(installed(build) for build in CUDA_BUILDS):
+            backends["cuda"] = "CUDA device"
+        return backends
+
+    def engine(self, backend: str, threads: int) -> Engine:  # noqa: ARG002 (see below)
+        """MLX on a backend.
+
+        A stream of its CPU backend computes on one thread, whatever is allowed: no number of threads is exceeded.
+
+        Raises:
+            RunnerError: `device_unavailable`.
+        """
+        os.environ.setdefault("MLX_ENABLE_TF32", "0")
+        from arena_py.frameworks.arrays.mlx_engine import MlxEngine  # noqa: PLC0415 (not before the ready line)
+
+        return MlxEngine(backend)
