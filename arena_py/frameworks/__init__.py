@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FRAMEWORKS = {
     "jax": "arena_py.frameworks.jax:Jax",
     "mlx": "arena_py.frameworks.mlx:Mlx",
+    "onnxruntime": "arena_py.frameworks.onnxruntime:OnnxRuntime",
     "pytorch": "arena_py.frameworks.pytorch:PyTorch",
     "reference": "arena_py.frameworks.reference:Reference",
 }
