@@ -172,10 +172,11 @@ def frozen_batch_norm_backward(  # noqa: PLR0917 (the operator's own order)
     if training:
         raise NotImplementedError("batch norm over the batch's own statistics")
     shape, axes = [1, -1] + [1] * (values.dim() - 2), [0, *range(2, values.dim())]
-    scale = torch.rsqrt(variance + eps)
+    # In float64: an error of a channel's scale is the same in all of its elements, and does not average out.
+    scale = 1.0 / torch.sqrt(variance.double() + eps)
     return (
-        gradient * (weight * scale).reshape(shape) if wanted[0] else None,
-        (gradient * (values - mean.reshape(shape))).sum(axes) * scale if wanted[1] else None,
+        gradient * (weight * scale).float().reshape(shape) if wanted[0] else None,
+        (gradient * (values - mean.reshape(shape))).sum(axes) * scale.float() if wanted[1] else None,
         gradient.sum(axes) if wanted[2] else None,
     )
 
