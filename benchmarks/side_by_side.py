@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,8 @@ from arena_py.verify.canon import Canon
 BENCHMARKS = Path(__file__).resolve().parent
 PAIRS = (
     ("pytorch:eager", "direct pytorch", 1.02),
+    ("jax:cpu", "direct jax", 1.02),
+    ("mlx:cpu", "direct mlx", 1.02),
     ("candle:cpu", "direct candle", 1.25),
     ("burn:flex", "candle:cpu", 2.0),
 )
@@ -57,7 +59,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         blocks = _runners(options.framework or frameworks(), files, options.threads, stack)
         if case.model.name == "smollm2-135m" and case.task == "infer":
-            blocks |= _direct(files, options.threads, stack)
+            blocks |= _direct(files, options.threads, stack) | _direct_arrays(options.threads, blocks)
         medians = _rounds(blocks, options.rounds, options.iterations)
     _table(medians)
     return _verdict(medians) if case.task == "infer" else 0
@@ -110,6 +112,18 @@ def _direct(files: cases.CaseFiles, threads: int, stack: contextlib.ExitStack) -
         "direct pytorch": lambda count: _run([*python, "--threads", str(threads), "--iterations", str(count)], threads),
         "direct candle": lambda count: _run([*candle, str(count)], threads),
     }
+
+
+def _direct_arrays(threads: int, runners: Iterable[str]) -> dict[str, Block]:
+    """The direct programs of the frameworks of arrays whose runners take part."""
+    blocks: dict[str, Block] = {}
+    for name, options in (("jax", ["--threads", str(threads)]), ("mlx", [])):
+        if f"{name}:cpu" in runners:
+            command = [str(python_of(name)), str(BENCHMARKS / f"direct_{name}.py"), *options]
+            blocks[f"direct {name}"] = lambda count, command=command: _run(
+                [*command, "--iterations", str(count)], threads
+            )
+    return blocks
 
 
 def _run(command: list[str], threads: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def runner_target(name: str) -> Target:
 def target(request: pytest.FixtureRequest) -> Target:
     """Every framework's runner in turn."""
     return runner_target(request.param)
+
+
+@pytest.fixture(scope="session")
+def runner() -> Callable[[str], Target]:
+    """The runner of a framework by its name."""
+    return runner_target
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from arena_py.frameworks.host import cpu_name
 if TYPE_CHECKING:
     from arena_py.frameworks.arrays.engine import Engine
 
+COMPILER = "g++"
+"""What MLX itself looks for on Linux."""
 CUDA_BUILDS = ("mlx-cuda-13", "mlx-cuda-12")
 
 
@@ -30,6 +33,11 @@ class Mlx(ArrayFramework):
         elif any(installed(build) for build in CUDA_BUILDS):
             backends["cuda"] = "CUDA device"
         return backends
+
+    def features(self) -> list[str]:
+        """With what MLX compiles fused operations for a CPU; without it, it executes them one by one and is silent."""
+        fuses = sys.platform != "linux" or shutil.which(COMPILER)
+        return [*super().features(), *([] if fuses else [f"no {COMPILER}: operations are not fused"])]
 
     def engine(self, backend: str, threads: int) -> Engine:  # noqa: ARG002 (see below)
         """MLX on a backend.

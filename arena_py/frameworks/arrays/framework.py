@@ -53,6 +53,10 @@ class ArrayFramework(ABC):
             RunnerError: `device_unavailable`, or `unsupported` when it cannot use so many threads.
         """
 
+    def features(self) -> list[str]:
+        """What of this environment changes what is measured."""
+        return [f"{library} {version(library)}" for library in self.libraries if installed(library)]
+
     def describe(self) -> Description:
         """From what is installed, without importing any of it."""
         return Description(
@@ -65,7 +69,7 @@ class ArrayFramework(ABC):
             build=Build(
                 compiler=f"{platform.python_implementation()} {platform.python_version()}",
                 profile="release",
-                features=[f"{library} {version(library)}" for library in self.libraries if installed(library)],
+                features=self.features(),
             ),
         )
 
