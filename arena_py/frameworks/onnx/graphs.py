@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCRIPT = Path(__file__).with_name("export.py")
-SOURCES = ("architectures", "models", "frameworks/onnx")
-"""Folders of the package that a graph depends on."""
+SOURCES = (
+    "architectures/*.py",
+    "models/*.py",
+    *(f"frameworks/onnx/{name}.py" for name in ("constants", "export", "gradients", "spec", "tracing", "updates")),
+)
+"""The modules of the package that a graph depends on."""
 GRAPH, TABLE, RECORD = "graph.onnx", "graph.json", "record.json"
 PYTHON_VARIABLE, CACHE_VARIABLE = "ARENA_ONNX_EXPORTER", "ARENA_ONNX_GRAPHS"
 """The exporter's interpreter, and the folder of graphs, where they are not in Arena's own places."""
@@ -168,8 +172,8 @@ def _key(spec: GraphSpec, exporter: Path) -> str:
 
 
 def _sources() -> Iterator[Path]:
-    for folder in SOURCES:
-        yield from sorted((places.PACKAGE / folder).glob("*.py"))
+    for pattern in SOURCES:
+        yield from sorted(places.PACKAGE.glob(pattern))
 
 
 def _versions(exporter: Path) -> str:

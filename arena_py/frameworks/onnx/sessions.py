@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from arena_py.contract.adapter import RunnerError
@@ -48,13 +50,20 @@ class Target:
         return DEVICES[self.backend]
 
     def require(self) -> None:
-        """Check that this build of ONNX Runtime has the provider.
+        """Check that this build of ONNX Runtime has the provider, and the machine a device where tensors are put.
 
         Raises:
             RunnerError: `device_unavailable`.
         """
         if self.provider not in onnxruntime.get_available_providers():
             raise RunnerError("device_unavailable", f"this build of onnxruntime has no {self.provider}")
+        if self.device == "cpu":
+            return
+        try:
+            onnxruntime.OrtValue.ortvalue_from_shape_and_type([1], np.float32, self.device, 0)
+        except Exception as error:
+            sys.stderr.write(f"{error}\n")
+            raise RunnerError("device_unavailable", f"this machine has no device for {self.provider}") from error
 
 
 def create(
@@ -118,12 +127,6 @@ def _opened(target: Target, path: Path, options: onnxruntime.SessionOptions) -> 
 def value(target: Target, array: Any) -> onnxruntime.OrtValue:
     """An array where the target's tensors are; on the CPU it is the array's own memory."""
     return onnxruntime.OrtValue.ortvalue_from_numpy(array, target.device, 0)
-
-
-def room(target: Target, like: onnxruntime.OrtValue) -> onnxruntime.OrtValue:
-    """Memory for another value of the same type and shape."""
-    kind = like.element_type()
-    return onnxruntime.OrtValue.ortvalue_from_shape_and_type(like.shape(), kind, target.device, 0)
 
 
 @contextmanager
