@@ -86,7 +86,8 @@ class OnnxProgram:
                 binding.bind_output(name, self._target.device, 0)
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()
-        self._outputs = dict(zip(self._kept.table.outputs, binding.get_outputs(), strict=True))
+        # What was bound stays as it is: the binding's own view of an array's memory does not keep the array alive.
+        self._outputs = dict(zip(self._kept.table.outputs, binding.get_outputs(), strict=True)) | self._outputs
 
     def _bound(self) -> Values:
         """Every input of the session."""
@@ -155,7 +156,7 @@ class Step(Train):
         for name in self._moments:
             self._state[name], self._outputs[AFTER + name] = self._outputs[AFTER + name], self._state[name]
         if TIME in self._scalars:
-            self._scalars[TIME] = self._scalars[TIME] + 1.0
+            self._scalars[TIME] = np.array(self._scalars[TIME] + 1.0)
 
     def _results(self) -> Values:
         if "loss" not in self._outputs:
