@@ -113,7 +113,11 @@ class Infer(OnnxProgram):
     """One forward pass, the weights known to the optimiser."""
 
     def _initializers(self) -> Values:
-        return {name: self.model.values[name] for name in self._kept.table.stored}
+        values = {name: self.model.values[name] for name in self._kept.table.stored}
+        if self._target.device == "cpu":
+            return values
+        # Initializers are given in host memory; the session takes them to its device.
+        return {name: sessions.on_host(each.numpy()) for name, each in values.items()}
 
 
 class Train(OnnxProgram):
@@ -129,15 +133,19 @@ class Step(Train):
     def __init__(self, model: OnnxModel, inputs: Tensors, optimizer: Optimizer) -> None:
         checked(optimizer)
         super().__init__(model, "step", inputs, optimizer)
-        name = "sgd" if isinstance(optimizer, Sgd) else "adamw"
+        kind = "sgd" if isinstance(optimizer, Sgd) else "adamw"
         self._names = [each.name for each in model.stored if each.trained]
-        self._moments = [f"{moment}.{each}" for moment in MOMENTS[name] for each in self._names]
+        self._moments = [f"{moment}.{each}" for moment in MOMENTS[kind] for each in self._names]
         shapes = {each.name: each.shape for each in model.stored}
         for moment in self._moments:
-            zeros = np.zeros(shapes[moment.partition(".")[2]], np.float32)
-            self._state[moment] = sessions.value(self._target, zeros)
+            shape = shapes[moment.partition(".")[2]]
+            self._state[moment] = sessions.value(self._target, np.zeros(shape, np.float32))
+            self._outputs[AFTER + moment] = sessions.value(self._target, np.empty(shape, np.float32))
+        # Memory of our own: ONNX Runtime takes no initializer from memory that it allocated.
+        for name in self._names:
+            self._outputs[f"param.{name}"] = sessions.value(self._target, np.empty(shapes[name], np.float32))
         self._scalars = {key: np.array(number, np.float64) for key, number in _numbers(optimizer).items()}
-        if TIME in SCALARS[name]:
+        if TIME in SCALARS[kind]:
             self._scalars[TIME] = np.array(0.0)
 
     def _bound(self) -> Values:

@@ -129,6 +129,11 @@ def value(target: Target, array: Any) -> onnxruntime.OrtValue:
     return onnxruntime.OrtValue.ortvalue_from_numpy(array, target.device, 0)
 
 
+def on_host(array: Any) -> onnxruntime.OrtValue:
+    """An array in host memory, whatever the target."""
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+
+
 @contextmanager
 def memory_errors() -> Iterator[None]:
     """Tell ONNX Runtime's ways of saying that memory is short from its other errors."""
