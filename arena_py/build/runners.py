@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arena_py import places
-from arena_py.build import crate, current, environment, locking, tools, torch_wheels
+from arena_py.build import companion, crate, current, environment, locking, tools, torch_wheels
 from arena_py.build.outcome import Built, NotBuilt
 from arena_py.build.progress import Progress, Silent
 from arena_py.errors import ArenaError
@@ -32,13 +32,17 @@ class Target:
     def state(self, torch: str = torch_wheels.AUTO) -> Built | NotBuilt:
         """What is there now; `torch` says which wheels of torch an environment must have."""
         if self.framework.language == "python":
-            return environment.state(self.framework, self.variant, torch=torch)
+            own = environment.state(self.framework, self.variant, torch=torch)
+            return companion.required(self.framework, own, companion.state(self.framework, torch))
         return crate.state(self.framework, self.variant)
 
     def build(self, progress: Progress, torch: str = torch_wheels.AUTO) -> Built | NotBuilt:
         """Make it, whatever is there."""
         if self.framework.language == "python":
-            return environment.build(self.framework, progress, self.variant, torch=torch)
+            own = environment.build(self.framework, progress, self.variant, torch=torch)
+            if isinstance(own, NotBuilt):
+                return own
+            return companion.required(self.framework, own, companion.build(self.framework, progress, torch))
         return crate.build(self.framework, self.variant, progress)
 
 

@@ -66,6 +66,8 @@ def _lock(selectors: tuple[str, ...], meanwhile: Console) -> None:
         if found.language == "python"
         for own in (variant if variant.requirements else None for variant in variants)
     }
+    seconds = [found.companion for found, _ in chosen if found.companion]
+    locks |= {lockfile.path_of(second): (second, None) for second in seconds}
     if not locks:
         raise ArenaError("--lock is for python frameworks", hint="a rust runner's lock is its Cargo.lock")
     for path, (found, own) in locks.items():

@@ -14,6 +14,7 @@ FRAMEWORKS = {
     "jax": "arena_py.frameworks.jax:Jax",
     "mlx": "arena_py.frameworks.mlx:Mlx",
     "llama-cpp": "arena_py.frameworks.llamacpp:LlamaCpp",
+    "onnxruntime": "arena_py.frameworks.onnxruntime:OnnxRuntime",
     "pytorch": "arena_py.frameworks.pytorch:PyTorch",
     "reference": "arena_py.frameworks.reference:Reference",
     "wrong": "arena_py.frameworks.wrong:Wrong",

@@ -55,6 +55,8 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variants: list[Variant]
     requirements: list[str] = []
     """Python: exact pins of the environment, the framework's own first; the lock beside the manifest is `NAME.lock`."""
+    exporter: list[str] = []
+    """Python: exact pins of a second environment, `NAME-exporter`, that makes what the runner executes."""
     python: str = "3.10"
     """Python: the oldest version that the requirements run on."""
     compiled: dict[str, dict[str, str]] = {}
@@ -75,6 +77,15 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return variant
         raise ArenaError(
             f"unknown variant of {self.name}: {name}", hint=f"known: {', '.join(v.name for v in self.variants)}"
+        )
+
+    @property
+    def companion(self) -> Framework | None:
+        """The second environment, as a framework of its own."""
+        if not self.exporter:
+            return None
+        return msgspec.structs.replace(
+            self, name=f"{self.name}-exporter", requirements=self.exporter, exporter=[], variants=[]
         )
 
     def pins(self, variant: Variant | None = None) -> list[str]:
