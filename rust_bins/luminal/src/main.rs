@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    arena_runner::keep_freed_pages();
     arena_runner::main(&arena_luminal::Luminal)
 }

@@ -27,6 +27,7 @@ pub use build_info::build_info;
 pub use cli::main;
 pub use error::{Code, Error, Result};
 pub use inputs::{Input, InputData, Inputs};
+pub use memory::keep_freed_pages;
 pub use model::{
     Backend, Build, Description, Execution, Framework, FrameworkVersion, LoadSpec, Model, Output, OutputData,
     Parameters, Program,
