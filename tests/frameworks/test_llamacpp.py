@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from conftest import THREADS, runner_target
 from safetensors.numpy import load_file, save_file
 
 from arena_py.contract.messages import ModelSpec, Sgd, TaskName, TaskOptions
 from arena_py.contract.session import RunnerRefused, Session
 from arena_py.verify import generate
 from arena_py.verify.canon import Canon
-from arena_py.verify.conformance import LIMITS
+from arena_py.verify.conformance import LIMITS, Target
 from arena_py.verify.exercise import Exercise
 from arena_py.verify.gate import decide, reason
 from arena_py.verify.golden import GoldenCase, cases, default_folder
@@ -51,9 +50,12 @@ CONFIGS: dict[str, tuple[dict[str, Any], int, int]] = {
 NEW_TOKENS = 6
 
 
+THREADS = 2
+
+
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    with runner_target("llama-cpp").session(tmp_path_factory.mktemp("llama-cpp")) as session:
+def llama(runner: Callable[[str], Target], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    with runner("llama-cpp").session(tmp_path_factory.mktemp("llama-cpp")) as session:
         yield session
 
 
@@ -77,7 +79,7 @@ def infer(session: Session, inputs: Path, out: Path) -> Any:
 @pytest.mark.parametrize("task", ["infer", "decode"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_any_configuration_passes_the_gate(
-    runner: Session, canon: Canon, tmp_path: Path, name: str, task: TaskName
+    llama: Session, canon: Canon, tmp_path: Path, name: str, task: TaskName
 ) -> None:
     config, batch, seq = CONFIGS[name]
     spec = generate.Spec("llama", BASE | config, {"batch": batch, "seq": seq}, 7)
@@ -95,19 +97,19 @@ def test_any_configuration_passes_the_gate(
     expected, rounded, out = (tmp_path / f"{each}.safetensors" for each in ("expected", "rounded", "out"))
     canon.run("reference", exercise.on("cpu", "f64"), expected)
     canon.run("pytorch", exercise, rounded)
-    exercise.whole(runner, out)
+    exercise.whole(llama, out)
     noise = {str(group): error for group, error in compare(rounded, expected).worst().items()}
     decision = decide(compare(out, expected), noise, LIMITS)
     assert decision.passed, reason(decision)
 
 
-def test_an_execution_remembers_nothing_of_the_one_before(runner: Session, tmp_path: Path) -> None:
-    load(runner)
+def test_an_execution_remembers_nothing_of_the_one_before(llama: Session, tmp_path: Path) -> None:
+    load(llama)
     options = TaskOptions(new_tokens=NEW_TOKENS)
-    runner.prepare("decode", GOLDEN.inputs, options)
-    runner.outputs(tmp_path / "first")
-    samples = runner.run(3)
-    runner.outputs(tmp_path / "fourth")
+    llama.prepare("decode", GOLDEN.inputs, options)
+    llama.outputs(tmp_path / "first")
+    samples = llama.run(3)
+    llama.outputs(tmp_path / "fourth")
     first, fourth = load_file(tmp_path / "first"), load_file(tmp_path / "fourth")
     assert samples.first_token_ns is not None
     assert all(0 < first < whole for first, whole in zip(samples.first_token_ns, samples.samples_ns, strict=True))
@@ -115,18 +117,20 @@ def test_an_execution_remembers_nothing_of_the_one_before(runner: Session, tmp_p
     np.testing.assert_array_equal(first["logits"], fourth["logits"])
 
 
-def test_half_precision_weights_are_widened(runner: Session, tmp_path: Path) -> None:
+def test_half_precision_weights_are_widened(llama: Session, tmp_path: Path) -> None:
     half = {name: values.astype(np.float16) for name, values in load_file(GOLDEN.weights).items()}
     logits = []
     for weights in (half, {name: values.astype(np.float32) for name, values in half.items()}):
         save_file(weights, tmp_path / "weights")
-        assert load(runner, tmp_path / "weights").parameter_bytes == 4 * 21_696
-        logits.append(infer(runner, GOLDEN.inputs, tmp_path / "out"))
+        assert load(llama, tmp_path / "weights").parameter_bytes == 4 * 21_696
+        logits.append(infer(llama, GOLDEN.inputs, tmp_path / "out"))
     np.testing.assert_array_equal(*logits)
 
 
 @pytest.mark.parametrize("spoil", ["missing", "infinite"])
-def test_wrong_weights_leave_no_file_and_the_old_model(tmp_path: Path, spoil: str) -> None:
+def test_wrong_weights_leave_no_file_and_the_old_model(
+    runner: Callable[[str], Target], tmp_path: Path, spoil: str
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     weights, name = load_file(GOLDEN.weights), "model.layers.1.self_attn.k_proj.weight"
@@ -135,7 +139,7 @@ def test_wrong_weights_leave_no_file_and_the_old_model(tmp_path: Path, spoil: st
         values[3, 5] = np.inf
         weights[name] = values
     save_file(weights, tmp_path / "weights")
-    with runner_target("llama-cpp").session(scratch) as session:
+    with runner("llama-cpp").session(scratch) as session:
         load(session)
         assert list(scratch.iterdir()) == []
         before = infer(session, GOLDEN.inputs, tmp_path / "out")
@@ -157,33 +161,33 @@ def test_wrong_weights_leave_no_file_and_the_old_model(tmp_path: Path, spoil: st
         ({"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "rope_scaling"),
     ],
 )
-def test_what_it_cannot_express_is_unsupported_by_name(runner: Session, config: dict[str, Any], words: str) -> None:
+def test_what_it_cannot_express_is_unsupported_by_name(llama: Session, config: dict[str, Any], words: str) -> None:
     with pytest.raises(RunnerRefused) as caught:
-        load(runner, **config)
+        load(llama, **config)
     assert caught.value.code == "unsupported"
     assert words in caught.value.message
 
 
-def test_other_architectures_and_tasks_are_unsupported_with_the_reason(runner: Session, tmp_path: Path) -> None:
+def test_other_architectures_and_tasks_are_unsupported_with_the_reason(llama: Session, tmp_path: Path) -> None:
     with pytest.raises(RunnerRefused, match=r"architecture `resnet`: llama\.cpp runs language models"):
-        runner.load(ModelSpec("resnet", {}), GOLDEN.weights, backend="cpu")
-    load(runner)
+        llama.load(ModelSpec("resnet", {}), GOLDEN.weights, backend="cpu")
+    load(llama)
     for task, options in (("train", TaskOptions()), ("step", TaskOptions(optimizer=Sgd(lr=0.1)))):
         with pytest.raises(RunnerRefused, match=f"task `{task}`: .* gradient") as caught:
-            runner.prepare(task, GOLDEN.inputs, options)  # type: ignore[arg-type]
+            llama.prepare(task, GOLDEN.inputs, options)  # type: ignore[arg-type]
         assert caught.value.code == "unsupported"
     many = tmp_path / "many.safetensors"
     save_file({"input_ids": np.zeros((257, 1), np.int64)}, many)
     with pytest.raises(RunnerRefused, match=r"batch 257: llama\.cpp has at most 256") as caught:
-        runner.prepare("infer", many)
+        llama.prepare("infer", many)
     assert caught.value.code == "unsupported"
 
 
-def test_it_burns_no_cpu_between_executions(runner: Session) -> None:
-    load(runner)
-    runner.prepare("infer", GOLDEN.inputs)
-    runner.run(20)
-    process = psutil.Process(runner.pid)
+def test_it_burns_no_cpu_between_executions(llama: Session) -> None:
+    load(llama)
+    llama.prepare("infer", GOLDEN.inputs)
+    llama.run(20)
+    process = psutil.Process(llama.pid)
     before = process.cpu_times()
     time.sleep(2.0)
     after = process.cpu_times()
