@@ -3,6 +3,13 @@
 use burn::tensor::module::attention as fused_attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+/// Flex goes through longer rows of keys in tiles, whose loops over single numbers take longer than all of the scores at
+/// once (`docs/framework-notes/burn.md`).
+const LONGEST_FUSED: usize = 512;
+/// Scores of so many queries stay in a cache close to the processor.
+const QUERIES_AT_ONCE: usize = 64;
 
 /// What a query may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,26 +29,51 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: Visible) -> 
     let [b, heads, t, width] = q.dims();
     let [_, kv_heads, s, _] = k.dims();
     let causal = visible == Visible::Causal && t > 1;
-    let out = if !q.device().is_autodiff() && (heads == kv_heads || is_flex(&q.device())) {
+    let flex = is_flex(&q.device());
+    let out = if q.device().is_autodiff() || (heads != kv_heads && !flex) {
+        let mask = causal.then(|| causal_mask(t, s, &v.device().inner()));
+        composed(q, k, v, mask)
+    } else if flex && s > LONGEST_FUSED && !causal {
+        in_parts(q, k, v)
+    } else {
         let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: causal };
         fused_attention(q, k, v, None, None, options)
-    } else {
-        let group = heads / kv_heads;
-        let q = q.mul_scalar((width as f64).powf(-0.5)).reshape([b, kv_heads, group * t, width]);
-        let mut scores = q.matmul(k.swap_dims(2, 3));
-        if causal {
-            let mask = causal_mask(t, s, &scores.device().inner());
-            let split = scores.reshape([b, kv_heads, group, t * s]) + mask.reshape([1, 1, 1, t * s]);
-            scores = split.reshape([b, kv_heads, group * t, s]);
-        }
-        // The softmax's division is left to the product's rows, which are far fewer than the scores. The maximum only
-        // shifts both sides of that division: no gradient passes through it.
-        let greatest = scores.clone().inner().max_dim(3);
-        let weights = (scores - on_tape_of(&v, greatest)).exp();
-        let sums = weights.clone().sum_dim(3);
-        (weights.matmul(v) / sums).reshape([b, heads, t, width])
     };
     out.swap_dims(1, 2).reshape([b, t, heads * width])
+}
+
+/// The composition, for backends and tapes that lack the whole: `[B, H, T, width]`. `mask` is `[T, S]`.
+fn composed(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2>>) -> Tensor<4> {
+    let [b, heads, t, width] = q.dims();
+    let [_, kv_heads, s, _] = k.dims();
+    let group = heads / kv_heads;
+    let q = q.mul_scalar((width as f64).powf(-0.5)).reshape([b, kv_heads, group * t, width]);
+    let mut scores = q.matmul(k.swap_dims(2, 3));
+    if let Some(mask) = mask {
+        let split = scores.reshape([b, kv_heads, group, t * s]) + mask.reshape([1, 1, 1, t * s]);
+        scores = split.reshape([b, kv_heads, group * t, s]);
+    }
+    // The softmax's division is left to the product's rows, which are far fewer than the scores. The maximum only
+    // shifts both sides of that division: no gradient passes through it.
+    let greatest = scores.clone().inner().max_dim(3);
+    let weights = (scores - on_tape_of(&v, greatest)).exp();
+    let sums = weights.clone().sum_dim(3);
+    (weights.matmul(v) / sums).reshape([b, heads, t, width])
+}
+
+/// The composition over some queries at a time, on all threads: flex computes an exponential on one.
+fn in_parts(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    let [b, _, t, _] = q.dims();
+    let rows = |sample: usize| {
+        let of = |x: &Tensor<4>| x.clone().narrow(0, sample, 1);
+        let (q, k, v) = (of(&q), of(&k), of(&v));
+        let parts: Vec<_> = (0..t)
+            .step_by(QUERIES_AT_ONCE)
+            .map(|start| (q.clone().narrow(2, start, QUERIES_AT_ONCE.min(t - start)), k.clone(), v.clone()))
+            .collect();
+        Tensor::cat(parts.into_par_iter().map(|(q, k, v)| composed(q, k, v, None)).collect(), 2)
+    };
+    Tensor::cat((0..b).map(rows).collect(), 0)
 }
 
 /// Splits `[B, T, H * width]` into heads, `[B, H, T, width]`.
