@@ -56,7 +56,7 @@ class Expected:
             task=task,
             options=options,
             inputs=folder / "inputs.safetensors",
-            bound_inputs=folder / "bound.safetensors",
+            later_inputs=[folder / "bound.safetensors"],
         )
         stem = f"{task}{len(self._made)}"
         expected, rounded = folder / f"{stem}.safetensors", folder / f"{stem}-rounded.safetensors"

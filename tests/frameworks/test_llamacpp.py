@@ -92,7 +92,7 @@ def test_any_configuration_passes_the_gate(
         task=task,
         options=TaskOptions(new_tokens=NEW_TOKENS) if task == "decode" else TaskOptions(),
         inputs=inputs,
-        bound_inputs=bound,
+        later_inputs=[bound],
     )
     expected, rounded, out = (tmp_path / f"{each}.safetensors" for each in ("expected", "rounded", "out"))
     canon.run("reference", exercise.on("cpu", "f64"), expected)

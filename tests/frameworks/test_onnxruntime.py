@@ -71,7 +71,7 @@ def assert_right(
         task=task,
         options=options or TaskOptions(),
         inputs=folder / "inputs.safetensors",
-        bound_inputs=folder / "bound.safetensors",
+        later_inputs=[folder / "bound.safetensors"],
     )
     reference, rounded, out = (folder / f"{each}.safetensors" for each in ("reference", "rounded", "out"))
     canon.run("reference", exercise.on("cpu", "f64"), reference)
