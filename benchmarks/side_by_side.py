@@ -12,34 +12,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+from direct import Block, direct
 
-from arena_py import places
-from arena_py.build import Built, locate, python_of
-from arena_py.contract.session import Session, runner_environment
+from arena_py.build import Built, locate
+from arena_py.contract.session import Session
 from arena_py.manifest import Case, frameworks, model, suite
 from arena_py.manifest.framework import parse
 from arena_py.measure.machine import physical_cores
 from arena_py.verify import cases
 from arena_py.verify.canon import Canon
 
-BENCHMARKS = Path(__file__).resolve().parent
 BARS = {
     "infer": (
         ("pytorch:eager", "direct pytorch", 1.02),
         ("candle:cpu", "direct candle", 1.25),
         ("jax:cpu", "direct jax", 1.02),
-        ("llama-cpp:cpu", "direct llama.cpp", 1.02),
+        ("llama-cpp:cpu", "direct llama-cpp", 1.02),
         ("mlx:cpu", "direct mlx", 1.02),
+        ("onnxruntime:cpu", "direct onnxruntime", 1.02),
         ("candle:cpu", "pytorch:eager", 2.0),
         ("burn:flex", "pytorch:eager", 2.0),
         ("burn:flex", "candle:cpu", 2.0),
@@ -48,7 +44,6 @@ BARS = {
 }
 """For each task: contender, against, the ratio that it must not exceed."""
 RESAMPLES = 10_000
-Block = Callable[[int], list[int]]
 
 
 def main() -> int:
@@ -67,7 +62,7 @@ def main() -> int:
         with contextlib.ExitStack() as stack:
             blocks = _runners(options.framework or frameworks(), files, options.threads, stack)
             if case.model.name == "smollm2-135m" and case.task == "infer":
-                blocks |= _direct(files, options.threads, stack) | _direct_arrays(options.threads, blocks)
+                blocks |= direct(files, options.threads, list(blocks), stack)
             medians = _rounds(blocks, options.rounds, options.iterations)
         print(f"\n{name}")
         _table(medians)
@@ -107,53 +102,6 @@ def _runners(
                 session.run(count, variant.boundary).samples_ns
             )
     return blocks
-
-
-def _direct(files: cases.CaseFiles, threads: int, stack: contextlib.ExitStack) -> dict[str, Block]:
-    """The direct programs; Candle's is compiled first."""
-    target = (
-        places.cargo_target("direct_candle") if os.environ.get("ARENA_CACHE") else BENCHMARKS / "direct_candle/target"
-    )
-    subprocess.run(
-        ["cargo", "build", "--release", "--locked", "-q", "--target-dir", str(target)],
-        cwd=BENCHMARKS / "direct_candle",
-        check=True,
-    )
-    python = [str(python_of("pytorch")), str(BENCHMARKS / "direct_pytorch.py")]
-    config = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "config.json"
-    config.write_text(json.dumps(files.case.model.file.config))
-    candle = [str(target / "release" / "direct-candle"), str(config), str(files.weights), str(files.inputs)]
-    llama = [str(python_of("llama-cpp")), str(BENCHMARKS / "direct_llama_cpp.py")]
-    return {
-        "direct llama.cpp": lambda count: _run(
-            [*llama, "--threads", str(threads), "--iterations", str(count)], threads
-        ),
-        "direct pytorch": lambda count: _run([*python, "--threads", str(threads), "--iterations", str(count)], threads),
-        "direct candle": lambda count: _run([*candle, str(count)], threads),
-    }
-
-
-def _direct_arrays(threads: int, runners: Iterable[str]) -> dict[str, Block]:
-    """The direct programs of the frameworks of arrays whose runners take part."""
-    blocks: dict[str, Block] = {}
-    for name, options in (("jax", ["--threads", str(threads)]), ("mlx", [])):
-        if f"{name}:cpu" in runners:
-            command = [str(python_of(name)), str(BENCHMARKS / f"direct_{name}.py"), *options]
-            blocks[f"direct {name}"] = lambda count, command=command: _run(
-                [*command, "--iterations", str(count)], threads
-            )
-    return blocks
-
-
-def _run(command: list[str], threads: int) -> list[int]:
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        check=True,
-        text=True,
-        env=runner_environment(threads, {}),
-    )
-    return json.loads(done.stdout)["samples_ns"]
 
 
 def _rounds(blocks: dict[str, Block], rounds: int, iterations: int) -> dict[str, list[float]]:

@@ -1,0 +1,78 @@
+"""The programs that call a framework directly, one block of executions at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from arena_py import places
+from arena_py.build import python_of
+from arena_py.contract.session import runner_environment
+from arena_py.verify.cases import CaseFiles
+
+BENCHMARKS = Path(__file__).resolve().parent
+Block = Callable[[int], list[int]]
+"""So many executions: nanoseconds of each."""
+
+
+def direct(files: CaseFiles, threads: int, runners: Iterable[str], stack: contextlib.ExitStack) -> dict[str, Block]:
+    """The direct program of each framework whose runner takes part, on SmolLM2's inference.
+
+    Args:
+        files: of the case; its runners have prepared it, so that the exported graph is there.
+        threads: of each program.
+        runners: labels.
+        stack: holds temporary files.
+    """
+    known: dict[str, Callable[[], list[str]]] = {
+        "pytorch": lambda: _python("pytorch", threads),
+        "jax": lambda: _python("jax", threads),
+        "mlx": lambda: _python("mlx", None),
+        "llama-cpp": lambda: _python("llama-cpp", threads),
+        "onnxruntime": lambda: [*_python("onnxruntime", threads), *_graph(files)],
+        "candle": lambda: _candle(files, stack),
+    }
+    names = dict.fromkeys(label.partition(":")[0] for label in runners)
+    return {f"direct {name}": _block(known[name](), threads) for name in names if name in known}
+
+
+def _block(command: list[str], threads: int) -> Block:
+    counted = ["--iterations"] if command[0].endswith(("python", "python.exe")) else []
+    return lambda count: _run([*command, *counted, str(count)], threads)
+
+
+def _python(framework: str, threads: int | None) -> list[str]:
+    script = BENCHMARKS / f"direct_{framework.replace('-', '_')}.py"
+    return [str(python_of(framework)), str(script), *([] if threads is None else ["--threads", str(threads)])]
+
+
+def _graph(files: CaseFiles) -> list[str]:
+    """The graph that the runner of ONNX Runtime executes: the newest without a loss that takes this case's inputs."""
+    found = []
+    for table in (places.artifacts() / "graphs").glob("*/graph.json"):
+        told = json.loads(table.read_text())
+        if told["outputs"] == ["logits"] and list(told["inputs"]) == ["input_ids"]:
+            found.append(table)
+    newest = max(found, key=lambda table: table.stat().st_mtime)
+    return [str(newest.parent), str(files.weights), str(files.inputs)]
+
+
+def _candle(files: CaseFiles, stack: contextlib.ExitStack) -> list[str]:
+    """Compiled first."""
+    own = BENCHMARKS / "direct_candle"
+    target = places.cargo_target("direct_candle") if os.environ.get("ARENA_CACHE") else own / "target"
+    subprocess.run(["cargo", "build", "--release", "--locked", "-q", "--target-dir", str(target)], cwd=own, check=True)
+    config = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "config.json"
+    config.write_text(json.dumps(files.case.model.file.config))
+    return [str(target / "release" / "direct-candle"), str(config), str(files.weights), str(files.inputs)]
+
+
+def _run(command: list[str], threads: int) -> list[int]:
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env=runner_environment(threads, {}))
+    samples_ns: list[int] = json.loads(done.stdout)["samples_ns"]
+    return samples_ns
