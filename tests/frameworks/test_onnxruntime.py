@@ -26,7 +26,17 @@ from arena_py.verify.golden import GoldenCase, cases, default_folder
 from arena_py.verify.norms import compare
 
 GOLDEN = {case.name: case for case in cases(default_folder())}
-TASKS = [(name, task) for name in CASES for task in ("infer", "train")]
+ELSEWHERE = frozenset(
+    {
+        "llama untied, as many key heads",
+        "smolvla period of 3",
+        "smolvla one key head, every layer",
+        "unet three levels of two layers",
+        "resnet basic",
+        "whisper uneven depths",
+    }
+)
+"""Configurations that `tests/variants` puts every runner through: an export takes many seconds."""
 ADAMW = AdamW(lr=3e-3, betas=(0.8, 0.97), eps=1e-3, weight_decay=0.2)
 IDLE_S = 1.0
 
@@ -81,11 +91,11 @@ def assert_right(
     assert decision.passed, reason(decision)
 
 
-@pytest.mark.parametrize(("name", "task"), TASKS, ids=str)
+@pytest.mark.parametrize("name", sorted(CASES.keys() - ELSEWHERE))
 def test_other_configurations_are_right_too(
-    session: Session, canon: Canon, folders: Callable[[str], Path], name: str, task: TaskName
+    session: Session, canon: Canon, folders: Callable[[str], Path], name: str
 ) -> None:
-    assert_right(session, canon, folders(name), name, task)
+    assert_right(session, canon, folders(name), name, "train")
 
 
 @pytest.mark.parametrize("optimizer", [Sgd(lr=0.05), ADAMW], ids=["sgd", "adamw"])
