@@ -17,6 +17,11 @@ from torch._decomp import get_decompositions
 
 aten = torch.ops.aten
 
+FEW_CHANNELS = 4
+"""Input channels up to which a convolution is summed in parts, which costs one more pass over its output for each."""
+LARGE_WINDOW = 25
+"""Positions of the kernel (5x5) from which it is."""
+
 
 def convolution(  # noqa: PLR0917 (the operator's own order)
     gradient: Tensor,
@@ -92,6 +97,33 @@ def _of_kernel(  # noqa: PLR0917 (as above)
         product = above @ seen.reshape(batch, groups, values.shape[1] // groups, -1).transpose(-1, -2)
         parts.append(product.squeeze(0) if batch == 1 else product.sum(0))
     return torch.stack(parts, -1).reshape(list(shape))
+
+
+def convolution_in_parts(  # noqa: PLR0917 (the operator's own order)
+    values: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    transposed: bool,
+    output_padding: list[int],
+    groups: int,
+) -> Tensor:
+    """`convolution`, where few channels have a large window as the sum of one convolution for each input channel.
+
+    A shorter sum is rounded less, and gradients amplify what was rounded early. Such a convolution is usually the first
+    of a network, so that everything depends on it; it reads its output once more for every channel but the first.
+    """
+    channels = kernel.shape[1]
+    if transposed or groups != 1 or not 1 < channels <= FEW_CHANNELS or kernel[0, 0].numel() < LARGE_WINDOW:
+        return NotImplemented  # The tracer keeps the operator.
+    rest = stride, padding, dilation, False, output_padding, 1
+    parts = zip(values.split(1, 1), kernel.split(1, 1), strict=True)
+    total, *others = (aten.convolution(*part, bias if not i else None, *rest) for i, part in enumerate(parts))
+    for each in others:
+        total = total + each
+    return total
 
 
 def embedding(gradient: Tensor, ids: Tensor, rows: int, padding: int, by_frequency: bool) -> Tensor:
@@ -255,6 +287,7 @@ FORWARD: dict[Any, Callable[..., Any]] = {
 TABLE: dict[Any, Callable[..., Any]] = {
     **get_decompositions(OF_TORCH),
     **FORWARD,
+    aten.convolution.default: convolution_in_parts,
     aten.convolution_backward.default: convolution,
     aten.embedding_dense_backward.default: embedding,
     aten.slice_backward.default: slice_,
