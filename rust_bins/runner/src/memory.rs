@@ -45,7 +45,7 @@ pub fn peak_rss_bytes() -> Result<u64> {
 /// Keeps freed pages in the process instead of giving them back to the kernel; to be called before any thread starts.
 ///
 /// A framework without a pool of its own frees and allocates large tensors all the time. The C library maps each one
-/// anew by default, and the kernel clears every page again: 42 % of the time of a small UNet on candle. Here all of them
+/// anew by default, and the kernel clears every page again: 42 % of the time of a small `UNet` on candle. Here all of them
 /// come from one heap, which grows by large steps and never shrinks; a heap for each thread would be mapped and cleared
 /// as before. How memory is allocated is the application's to choose. It does nothing elsewhere than on glibc.
 pub fn keep_freed_pages() {
