@@ -41,6 +41,10 @@ VERBS = {
     "verify": Verb(
         "arena_py.cli.verify:verify", "Prove the numbers of runners without measuring them, or test the gate itself."
     ),
+    "audit": Verb(
+        "arena_py.cli.audit:audit",
+        "Measure what has to be shipped to run a model: executables, environments, start-up, memory.",
+    ),
     "diff": Verb(
         "arena_py.cli.diff:diff",
         "Compare two runs cell by cell: regressions, improvements, ties, what is newly wrong or gone.",
