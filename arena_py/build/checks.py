@@ -110,6 +110,18 @@ def _needed(tool: str, users: str) -> Check:
     return Check(tool, "ok", f"{said[0][:50]}, for {users}")
 
 
+def watchers() -> list[Check]:
+    """The programs that `audit` watches runners with; it does without, and says so."""
+    path = shutil.which("strace")
+    if sys.platform != "linux":
+        return []
+    if path is None:
+        told = "not found: audit sees what Python opens, and not what native code does"
+        return [Check("strace", "warning", told, tools.get("strace"))]
+    said = (process.output([path, "--version"]) or path).splitlines()
+    return [Check("strace", "ok", f"{said[0][:50]}, for audit")]
+
+
 def vulkan_device() -> Check:
     """The Vulkan loader and a driver."""
     if vulkan.loader() is None:

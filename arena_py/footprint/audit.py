@@ -73,7 +73,7 @@ def of_variant(
     subject, trace = Subject(runner), None
     say("executing it twice, the second time watched")
     try:
-        # What only a first execution does, such as exporting a graph or filling a cache of kernels, is not what it needs.
+        # What only a first execution does (export a graph, fill a cache of kernels) is not what it needs.
         subject.launch()
         trace, verification = subject.watched()
         entry = replace(entry, verification=verification)

@@ -19,6 +19,8 @@ DROPPED = re.compile(r"\.(symtab|strtab|z?debug_.*|stab.*|gnu_debug.*)")
 GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)+)")
 X86_LEVELS = {"BASELINE": "x86-64", "V2": "x86-64-v2", "V3": "x86-64-v3", "V4": "x86-64-v4"}
 LEVELS = tuple(X86_LEVELS.values())
+SMALLEST_HEADER_BYTES = 52
+"""Of a file for 32 bits."""
 EXECUTABLE_CODE = 4
 """`SHF_EXECINSTR`."""
 
@@ -75,10 +77,13 @@ def read(path: Path, *, symbols: bool = False) -> Elf:
         size = path.stat().st_size
         with path.open("rb") as file:
             magic = file.read(4)
+            rest = file.read(SMALLEST_HEADER_BYTES - 4)
     except OSError as error:
         raise Unreadable((error.strerror or str(error)).lower()) from error
     if magic != b"\x7fELF":
         raise Unreadable(f"not an ELF file: {_what(magic)}")
+    if len(magic + rest) < SMALLEST_HEADER_BYTES:
+        raise Unreadable(f"a truncated ELF file: its header has {SMALLEST_HEADER_BYTES} bytes or more, the file {size}")
     elf: Any = lief.ELF.parse(str(path))
     if elf is None:
         raise Unreadable("an ELF file whose header cannot be read")

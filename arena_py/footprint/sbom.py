@@ -57,6 +57,6 @@ def document(entry: Entry) -> str:
 
 
 def _licences(stated: str | None) -> list[License]:
-    from cyclonedx.factory.license import LicenseFactory  # noqa: PLC0415 (as above)
+    from cyclonedx.contrib.license.factories import LicenseFactory  # noqa: PLC0415 (as above)
 
     return [LicenseFactory().make_from_string(stated)] if stated else []
