@@ -31,7 +31,7 @@ TASKS = ("infer", "decode", "train")
 """Whose memory is weighed when no task is named."""
 TOOLS = ("strace", "cargo")
 
-__all__ = ["Asked", "document", "of_path", "of_variants", "smallest"]
+__all__ = ["Asked", "document", "of_path", "of_variants", "only", "smallest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,28 @@ def of_variants(asked: Asked, say: Say) -> list[Entry]:
     return [replace(entry, sbom=file_name(entry.label)) if entry.components else entry for entry in entries]
 
 
+def only(asked: Asked, scratch: Path, say: Say) -> Runner:
+    """The one variant that was asked for, on the model's smallest input.
+
+    Raises:
+        ArenaError: it is not one, is not built, or the reference cannot be computed.
+    """
+    plan = asked.plan
+    if len(plan.candidates) != 1:
+        known = ", ".join(candidate.label for candidate in plan.candidates)
+        raise ArenaError(f"{' '.join(asked.selectors)} has several variants", hint=f"choose one of {known}")
+    (candidate,) = plan.candidates
+    built = locate(candidate.framework, candidate.variant)
+    if isinstance(built, NotBuilt):
+        hint = built.hint or f"python -m arena_py build {candidate.label}"
+        raise ArenaError(f"{candidate.label} is not built: {built.reason}", hint=hint, exit_code=1)
+    if candidate.variant.precision not in plan.suite.gate:
+        raise ArenaError(f"suite {plan.suite_name} has no gate for {candidate.variant.precision}")
+    with Canon(plan.threads) as canon:
+        files = cases.prepare(smallest(asked.model), canon, weights=plan.weights, progress=say)
+    return _Survey(asked, plan, {}, scratch, say).runner(candidate, built, files)
+
+
 def document(asked: Asked, entries: list[Entry], identity: str, command: list[str]) -> Audit:
     """What is stored."""
     return Audit(
@@ -136,7 +158,7 @@ class _Survey:
         if precision not in gated:
             known = f"suite {self.plan.suite_name} has a gate for {', '.join(gated)}, not {precision}"
             return _absent(candidate, "unsupported", known)
-        runners = [self._runner(candidate, outcome, self.files[case.name]) for case in self.plan.cases]
+        runners = [self.runner(candidate, outcome, self.files[case.name]) for case in self.plan.cases]
         first = next(each for each in runners if each.files.case == smallest(self.asked.model))
         weighed = self.asked.tasks or TASKS
         named, notes = self._symbols(candidate, outcome)
@@ -155,7 +177,8 @@ class _Survey:
         made = symbols.build(candidate.framework, built.record.features, self.say)
         return (made, []) if isinstance(made, Path) else (None, [f"it could not be built with symbols: {made}"])
 
-    def _runner(self, candidate: Candidate, built: Built, files: CaseFiles) -> Runner:
+    def runner(self, candidate: Candidate, built: Built, files: CaseFiles) -> Runner:
+        """A variant on the files of one case."""
         return Runner(
             candidate=candidate,
             built=built,
