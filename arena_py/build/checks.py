@@ -111,15 +111,21 @@ def _needed(tool: str, users: str) -> Check:
 
 
 def watchers() -> list[Check]:
-    """The programs that `audit` watches runners with; it does without, and says so."""
-    path = shutil.which("strace")
+    """The programs that `audit` and `bundle` take where they are; they do without, and say so."""
     if sys.platform != "linux":
         return []
+    return [
+        _optional("strace", "strace", "audit and bundle see what Python opens, and not what native code does"),
+        _optional("bubblewrap", "bwrap", "bundle --verify takes unshare or chroot in its place"),
+    ]
+
+
+def _optional(package: str, program: str, without: str) -> Check:
+    path = shutil.which(program)
     if path is None:
-        told = "not found: audit sees what Python opens, and not what native code does"
-        return [Check("strace", "warning", told, tools.get("strace"))]
+        return Check(package, "warning", f"not found: {without}", tools.get(package))
     said = (process.output([path, "--version"]) or path).splitlines()
-    return [Check("strace", "ok", f"{said[0][:50]}, for audit")]
+    return Check(package, "ok", said[0][:50])
 
 
 def vulkan_device() -> Check:
