@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LARGEST = 12
 """Crates or distributions of an entry that are listed."""
+TICK_S = 0.01
 MEMORY_HEAD = ("runner", "task", "peak memory", "x weights", "")
 
 
@@ -76,8 +77,8 @@ def startups(found: Audit) -> tuple[list[str], list[list[str]]]:
                     str(launches.launches),
                     text.measured(launches.ready_ns),
                     text.measured(launches.first_ns),
-                    text.duration(launches.cpu_ready_s * 1e9),
-                    text.duration(launches.cpu_first_s * 1e9),
+                    _cpu(launches.cpu_ready_s),
+                    _cpu(launches.cpu_first_s),
                     _size(launches.peak_bytes),
                 ]
             )
@@ -250,6 +251,11 @@ def _starts(entry: Entry) -> list[tuple[str, Launches]]:
         return []
     cold = [("cold", entry.startup.cold)] if entry.startup.cold else []
     return [("warm", entry.startup.warm), *cold]
+
+
+def _cpu(seconds: float) -> str:
+    """The system counts processor time in ticks, which are no shorter."""
+    return text.duration(seconds * 1e9) if seconds >= TICK_S else f"under {text.duration(TICK_S * 1e9)}"
 
 
 def _size(count: int | None) -> str:
