@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from arena_py.errors import ArenaError
@@ -41,18 +40,18 @@ def diff(
         fail_above: End with 3 only for what became slower by more than this, as in `5%` or `0.05`.
         format: How the difference is printed.
     """
-    from arena_py.results import baselines
+    from arena_py.results import baselines, store
     from arena_py.results.difference import difference
 
     limit = share(fail_above)
     if baseline is not None:
         if run_b is not None:
             raise ArenaError("--baseline takes one run", hint="diff --baseline NAME RUN, or diff RUN_A RUN_B")
-        before, after = baselines.load(baseline), _run(run_a or "latest")
+        before, after = baselines.load(baseline), store.named(run_a or "latest")
     elif run_a is None or run_b is None:
         raise ArenaError("diff needs two runs", hint="diff RUN_A RUN_B, or diff --baseline NAME [RUN]")
     else:
-        before, after = _run(run_a), _run(run_b)
+        before, after = store.named(run_a), store.named(run_b)
     found = difference(before, after, _floor(after))
     print_(found, format)
     return exit_code(found, limit)
@@ -93,12 +92,6 @@ def share(words: str | None) -> float:
     if not 0 <= value < float("inf") or (value >= 1 and not words.endswith("%")):
         raise ArenaError(f"--fail-above {words}: not a share", hint="as in --fail-above 5% or --fail-above 0.05")
     return value
-
-
-def _run(name: str) -> Run:
-    from arena_py.results import store
-
-    return store.latest() if name == "latest" else store.load(Path(name))
 
 
 def _floor(run: Run) -> Floor | None:
