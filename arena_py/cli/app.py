@@ -41,6 +41,9 @@ VERBS = {
     "verify": Verb(
         "arena_py.cli.verify:verify", "Prove the numbers of runners without measuring them, or test the gate itself."
     ),
+    "report": Verb(
+        "arena_py.cli.report:report", "Make a page of runs, a folder of pages, or Markdown for a pull request."
+    ),
     "diff": Verb(
         "arena_py.cli.diff:diff",
         "Compare two runs cell by cell: regressions, improvements, ties, what is newly wrong or gone.",
