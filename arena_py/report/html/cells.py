@@ -104,7 +104,7 @@ def run_view(run: Run, key: str) -> RunView:
         threads=run.threads,
         floors=run.settings.noise_floor,
         columns=[column.title for column in COLUMNS],
-        winners=dict(zip(by_case(run.cells), winners(run), strict=True)),
+        winners=dict(zip(map(text.plain, by_case(run.cells)), winners(run), strict=True)),
         cells=[_cell(cell, index, found.get((cell.case, cell.label), {})) for index, cell in enumerate(run.cells)],
     )
 
@@ -120,14 +120,14 @@ def _cell(cell: Cell, index: int, against: dict[str, Ratio]) -> CellView:
     worst = cell.verification.worst if cell.verification else None
     return CellView(
         index=index,
-        label=cell.label,
-        framework=cell.framework,
+        label=text.plain(cell.label),
+        framework=text.plain(cell.framework),
         language=cell.language or UNKNOWN,
         backend=cell.backend or UNKNOWN,
-        model=cell.model,
-        task=cell.task,
-        shape=cell.shape,
-        case=cell.case,
+        model=text.plain(cell.model),
+        task=text.plain(cell.task),
+        shape=text.plain(cell.shape),
+        case=text.plain(cell.case),
         precision=cell.precision,
         status=cell.status,
         version=_version(cell),
@@ -137,7 +137,7 @@ def _cell(cell: Cell, index: int, against: dict[str, Ratio]) -> CellView:
         tied=is_tied(cell),
         median_ns=_bounds(summary.median_ns) if summary else None,
         best=_bounds(summary.ratio_to_best) if summary else None,
-        against=against,
+        against={text.plain(label): each for label, each in against.items()},
         units_per_s=_bounds(summary.units_per_s) if summary else None,
         first_token_ns=_bounds(summary.first_token_ns) if summary else None,
         per_token_ns=_bounds(summary.per_token_ns) if summary else None,

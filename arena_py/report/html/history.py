@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from arena_py.report import text
 from arena_py.results.difference import difference
 from arena_py.results.document import Run
 from arena_py.results.noise import fingerprint
@@ -46,8 +47,8 @@ def _between(before: tuple[str, Run], after: tuple[str, Run]) -> Iterator[Step]:
         yield Step(
             run=after[0],
             before=before[0],
-            case=cell.case,
-            label=cell.label,
+            case=text.plain(cell.case),
+            label=text.plain(cell.label),
             verdict=cell.verdict,
             ratio=(cell.ratio.value, cell.ratio.low, cell.ratio.high),
         )

@@ -62,14 +62,13 @@ async function draw(holder) {
     const embed = await startVega();
     if (!holder.isConnected) return;
     holder.chart.view?.finalize();
-    const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true } };
-    const result = await embed(holder, { ...spec, config: chartConfig() }, options);
-    // vega-embed puts its own words there; the figure already says what it shows.
-    for (const name of ["role", "aria-label", "aria-roledescription"]) result.view.container()?.querySelector("svg")?.removeAttribute(name);
+    const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true }, logLevel: 1 };
+    const result = await embed(holder.firstElementChild, { ...spec, config: chartConfig() }, options);
     holder.chart.view = result;
     holder.dataset.drawn = "yes";
     drawn.add(holder);
   } catch (error) {
+    console.error(error);
     holder.textContent = `this chart cannot be drawn: ${error.message}`;
   }
 }
@@ -90,7 +89,7 @@ function redraw() {
  * `height` reserves the chart's place, so that nothing moves when it is drawn.
  */
 function figure({ title, words = "", spec, height, head, rows, after = [] }) {
-  const holder = el("div", { class: "chart", role: "img", "aria-label": `${plain(title)}. ${plain(words)}` });
+  const holder = el("div", { class: "chart", role: "img", "aria-label": `${plain(title)}. ${plain(words)}` }, el("div", { "aria-hidden": "true" }));
   holder.style.minHeight = `${height}px`;
   holder.chart = { spec: { $schema: "https://vega.github.io/schema/vega-lite/v6.json", autosize: { type: "fit-x", contains: "padding" }, width: "container", ...spec } };
   sight.observe(holder);

@@ -90,7 +90,7 @@ function errorParts(found) {
   if (found.reference_loss !== null) parts.push(facts([["loss", lossWords(found.loss)], ["reference loss", lossWords(found.reference_loss)]]));
   const drawnTensors = sorted.filter((tensor) => tensor.error > 0).slice(0, MOST_TENSORS);
   const words = sorted.length > drawnTensors.length ? `${drawnTensors.length} of ${sorted.length} tensors, the nearest to their limits (an error of 0 or one that is not finite has no place on the axis); the numbers below are of all.` : "";
-  const values = drawnTensors.map((tensor) => ({ name: tensor.name, error: tensor.error, limit: tensor.limit, verdict: tensor.error <= tensor.limit ? "within" : "over the limit" }));
+  const values = drawnTensors.map((tensor) => ({ name: plain(tensor.name), error: tensor.error, limit: tensor.limit, verdict: tensor.error <= tensor.limit ? "within" : "over the limit" }));
   const rows = sorted.map((tensor) => [tensor.name, tensor.error === null ? `${tensor.nonfinite} elements not finite` : exponent(tensor.error), exponent(tensor.limit), over(tensor) <= 1 ? "within" : "over the limit"]);
   if (!values.length) return rows.length ? [...parts, tableOf("Error and limit of each tensor", ["tensor", "error", "limit", ""], rows)] : parts;
   const x = (field) => ({ field, type: "quantitative", scale: { type: "log", nice: false, padding: 12 }, title: "normalised RMS error (dot) and limit (bar), logarithmic", axis: { format: ".0e", tickCount: 5 } });
