@@ -91,7 +91,7 @@ function redraw() {
 function figure({ title, words = "", spec, height, head, rows, after = [] }) {
   const holder = el("div", { class: "chart", role: "img", "aria-label": `${plain(title)}. ${plain(words)}` }, el("div", { "aria-hidden": "true" }));
   holder.style.minHeight = `${height}px`;
-  holder.chart = { spec: { $schema: "https://vega.github.io/schema/vega-lite/v6.json", autosize: { type: "fit-x", contains: "padding" }, width: "container", ...spec } };
+  holder.chart = { spec: { $schema: "https://vega.github.io/schema/vega-lite/v6.json", width: "container", ...spec } };
   sight.observe(holder);
   const numbers = el("details", { class: "numbers" }, el("summary", {}, "The numbers"));
   numbers.addEventListener("toggle", () => numbers.open && numbers.children.length === 1 && numbers.append(tableOf(title, head, rows)), { once: false });

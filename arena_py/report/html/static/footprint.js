@@ -9,7 +9,7 @@ function footprintView(body) {
   const y = { field: "label", type: "nominal", sort: values.map((each) => each.label), title: null, axis: { ticks: false, domain: false, labelPadding: 6 } };
   const scale = { type: "log", nice: false, padding: 60 };
   const spec = {
-    data: { values }, height: { step: 28 }, encoding: { y, x: { field: "value", type: "quantitative", scale, title: "shipped, MiB (logarithmic)", axis: { tickCount: 6 } }, color: byFramework, tooltip: [{ field: "label", title: "runner" }, { field: "words", title: "shipped" }] },
+    data: { values }, height: 28 * values.length, encoding: { y, x: { field: "value", type: "quantitative", scale, title: "shipped, MiB (logarithmic)", axis: { tickCount: 6 } }, color: byFramework, tooltip: [{ field: "label", title: "runner" }, { field: "words", title: "shipped" }] },
     layer: [{ mark: { type: "point", filled: true, size: 110 } }, { mark: { type: "text", align: "left", dx: 10 }, encoding: { text: { field: "words" }, color: { value: chartConfig().text.color } } }],
   };
   body.append(figure({ title: "Shipped bytes", words: "Smallest first. Points, not bars: the axis is logarithmic, so lengths would mean nothing.", spec, height: 70 + 28 * values.length, head: ["runner", "version", "language", "shipped"], rows: values.map((each) => [each.label, each.version, each.language, each.words]) }));

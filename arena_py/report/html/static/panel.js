@@ -95,7 +95,7 @@ function errorParts(found) {
   if (!values.length) return rows.length ? [...parts, tableOf("Error and limit of each tensor", ["tensor", "error", "limit", ""], rows)] : parts;
   const x = (field) => ({ field, type: "quantitative", scale: { type: "log", nice: false, padding: 12 }, title: "normalised RMS error (dot) and limit (bar), logarithmic", axis: { format: ".0e", tickCount: 5 } });
   const spec = {
-    data: { values }, height: { step: 17 },
+    data: { values }, height: 17 * values.length,
     encoding: { y: { field: "name", type: "nominal", sort: values.map((each) => each.name), title: null, axis: { labelLimit: 190, ticks: false, labelFontSize: 11 } } },
     layer: [
       { mark: { type: "tick", thickness: 2, size: 13, color: chartConfig().text.color }, encoding: { x: x("limit") } },

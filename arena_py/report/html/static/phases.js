@@ -29,8 +29,8 @@ function phaseFigure(title, cells, log) {
   const tooltip = [{ field: "label", title: "runner" }, { field: "phase" }, { field: "words", title: "time" }];
   const x = { field: "value", type: "quantitative", title: `time, ${unit}${log ? " (logarithmic)" : ""}`, axis: { tickCount: 5 } };
   const spec = log
-    ? { data: { values }, height: { step: 26 }, mark: { type: "point", size: 80, filled: true }, encoding: { y, x: { ...x, scale: { type: "log", nice: false, padding: 20 } }, color, shape: { field: "phase", type: "nominal", sort: names, scale: { domain: names, range: PHASE_SHAPES }, legend: { title: null, orient: "bottom" } }, tooltip } }
-    : { data: { values }, height: { step: 26 }, mark: { type: "bar", height: 16 }, encoding: { y, x: { ...x, stack: "zero" }, color, order: { field: "order" }, tooltip } };
+    ? { data: { values }, height: 26 * sorted.length, mark: { type: "point", size: 80, filled: true }, encoding: { y, x: { ...x, scale: { type: "log", nice: false, padding: 20 } }, color, shape: { field: "phase", type: "nominal", sort: names, scale: { domain: names, range: PHASE_SHAPES }, legend: { title: null, orient: "bottom" } }, tooltip } }
+    : { data: { values }, height: 26 * sorted.length, mark: { type: "bar", height: 16 }, encoding: { y, x: { ...x, stack: "zero" }, color, order: { field: "order" }, tooltip } };
   const rows = sorted.map((cell) => [label(cell), ...PHASES.map(([, read]) => duration(read(cell)))]);
   return figure({ title, spec, height: 110 + 26 * sorted.length, head: ["runner", ...names], rows });
 }

@@ -71,7 +71,7 @@ function speedFigure(run, title, cells, metric) {
   const y = { field: "label", type: "nominal", sort: values.map((each) => each.label), title: null, axis: { labelPadding: 6, ticks: false, domain: false } };
   const spec = {
     data: { values },
-    height: { step: 26 },
+    height: 26 * values.length,
     encoding: { y, color: byFramework, tooltip: [{ field: "label", title: "runner" }, { field: "words", title: metric.title }] },
     layer: [
       { mark: { type: "rule", strokeWidth: 2 }, encoding: { x: { field: "low", type: "quantitative", scale, title: `${metric.title}, ${unit.name}${log ? " (logarithmic)" : ""}`, axis: { tickCount: 5 } }, x2: { field: "high" } } },
