@@ -36,7 +36,7 @@ function chartConfig() {
     font,
     aria: false,
     view: { stroke: null },
-    axis: { labelColor: ink, titleColor: faint, gridColor: line, domainColor: line, tickColor: line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 220 },
+    axis: { gridOpacity: 0.6, labelColor: ink, titleColor: faint, gridColor: line, domainColor: line, tickColor: line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 220 },
     legend: { labelColor: ink, titleColor: faint, labelFontSize: 12, titleFontWeight: "normal", symbolSize: 90 },
     header: { labelColor: ink, titleColor: faint },
     text: { color: ink, fontSize: 12 },
