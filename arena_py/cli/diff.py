@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from arena_py.errors import ArenaError
@@ -42,7 +41,7 @@ def diff(
         fail_above: End with 3 only for what became slower by more than this, as in `5%` or `0.05`.
         format: How the difference is printed.
     """
-    from arena_py.results import baselines
+    from arena_py.results import baselines, store
     from arena_py.results.difference import difference
 
     limit = share(fail_above)
@@ -51,11 +50,11 @@ def diff(
     if baseline is not None:
         if run_b is not None:
             raise ArenaError("--baseline takes one run", hint="diff --baseline NAME RUN, or diff RUN_A RUN_B")
-        before, after = baselines.load(baseline), _run(run_a or "latest")
+        before, after = baselines.load(baseline), store.named(run_a or "latest")
     elif run_a is None or run_b is None:
         raise ArenaError("diff needs two runs", hint="diff RUN_A RUN_B, or diff --baseline NAME [RUN]")
     else:
-        before, after = _run(run_a), _run(run_b)
+        before, after = store.named(run_a), store.named(run_b)
     found = difference(before, after, _floor(after))
     print_(found, format)
     return exit_code(found, limit)
@@ -122,12 +121,6 @@ def _grown(name_a: str, name_b: str, format_: str) -> bool:
     else:
         sys.stdout.write({"md": report.markdown, "json": report.json}[format_](found))
     return True
-
-
-def _run(name: str) -> Run:
-    from arena_py.results import store
-
-    return store.latest() if name == "latest" else store.load(Path(name))
 
 
 def _floor(run: Run) -> Floor | None:
