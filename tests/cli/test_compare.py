@@ -320,3 +320,18 @@ def test_bad_words_about_baselines_end_before_anything_is_measured(world, tmp_pa
     assert main([*QUICK, "--output", str(tmp_path / "out"), "--framework", "candle", *words]) == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("number", "words"), [(28, "no space left on device"), (30, "read-only file system")])
+def test_what_the_disk_refuses_is_told_without_a_traceback(world, tmp_path, monkeypatch, capsys, number, words):
+    world(candle_cpu="good")
+
+    def refused(*_arguments, **_options):
+        raise OSError(number, os.strerror(number), "/some/where")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refused)
+    assert main([*QUICK, "--task", "infer", "--framework", "candle", "--output", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert f"error: /some/where: {words}" in err
+    assert "hint: " in err
+    assert "Traceback" not in err
