@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arena_py import places
-from arena_py.build import advice, cargo, record, sources, tools
+from arena_py.build import advice, cargo, prebuilt, record, sources, tools
 from arena_py.build.environment import log_of
 from arena_py.build.outcome import Built, NotBuilt
 from arena_py.build.process import tail
@@ -46,7 +46,8 @@ def state(framework: Framework, variant: Variant | None) -> Built | NotBuilt:
     hint = f"python -m arena_py build {selector}"
     kept = record.read(record_of(executable))
     if kept is None:
-        return NotBuilt("not built yet", hint=hint)
+        # Only where nothing was built here: what somebody builds is what they mean to measure.
+        return prebuilt.state(framework, executable.name) or NotBuilt("not built yet", hint=hint)
     try:
         if record.sha256_of(executable) != kept.executable_sha256:
             return NotBuilt("the executable is not the one that its record tells of", hint=hint)

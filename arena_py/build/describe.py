@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from arena_py.build.outcome import Built
 from arena_py.contract.messages import Description
 from arena_py.contract.session import runner_environment
-from arena_py.manifest import Variant
 
 TIMEOUT_S = 120.0
 """The first import of a large framework from a cold disk takes most of a minute."""
 
 
-def describe(built: Built, variant: Variant) -> Description | str:
-    """The runner's description, or why it does not give one, with its own last words."""
-    environment = runner_environment(os.cpu_count() or 1, variant.environment)
+def describe(command: Sequence[str], variables: Mapping[str, str]) -> Description | str:
+    """The runner's description, or why it does not give one, with its own last words.
+
+    Args:
+        command: its argv, to which `describe` is appended.
+        variables: of its environment, as its variant has them.
+    """
+    environment = runner_environment(os.cpu_count() or 1, variables)
     with tempfile.TemporaryDirectory() as scratch:
         try:
             done = subprocess.run(
-                [*built.command, "describe"],
+                [*command, "describe"],
                 cwd=scratch,
                 env=environment,
                 stdin=subprocess.DEVNULL,

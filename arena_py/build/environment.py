@@ -118,15 +118,23 @@ def build(
     if obstacle := compiled.obstacle(framework):
         return obstacle
     folder = folder_of(framework, variant)
+    # A python finds its packages where it is, scripts do not: the new one is made in its own place, the old one waits.
+    before = folder.with_name(f".{folder.name}.before")
+    made: Built | NotBuilt | None = None
     try:
-        _remove(folder)
-        return _Making(framework, variant, uv, version, torch, progress).make()
+        _remove(before)
+        if folder.exists():
+            folder.rename(before)
+        made = _Making(framework, variant, uv, version, torch, progress).make()
+        return made
     except OSError as error:
-        _remove(folder)
         raise ArenaError(f"{folder}: cannot be made: {error}", hint="is the disk full?", exit_code=1) from error
-    except BaseException:
-        _remove(folder)
-        raise
+    finally:
+        if not isinstance(made, Built):
+            _remove(folder)
+            if (before / MARKER).exists():
+                before.rename(folder)
+        _remove(before)
 
 
 class _Failed(Exception):

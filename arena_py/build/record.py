@@ -20,8 +20,9 @@ SCHEMA = 1
 CHUNK_BYTES = 1 << 20
 
 
-Place: TypeAlias = Literal["own", "current", "in-process"]
-"""An executable or environment of its own; the interpreter that runs the driver; the driver's own process."""
+Place: TypeAlias = Literal["own", "prebuilt", "current", "in-process"]
+"""An executable or environment of its own; an executable that pip installed; the interpreter that runs the driver; the
+driver's own process."""
 
 
 class TorchWheels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
@@ -27,6 +27,8 @@ def aa(
     budget: float | None = None,
     threads: int | None = None,
     seed: int | None = None,
+    python_env: Literal["own", "current"] = "own",
+    in_process: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Measure variants against themselves, and keep this machine's noise floor.
 
@@ -44,8 +46,12 @@ def aa(
         rounds: At most so many rounds in each launch.
         budget: Seconds of samples for each of the two; the suite's when absent.
         threads: CPU threads of each runner; all physical cores when absent.
+        python_env: Where Python frameworks run: `own`, each in its environment; `current`, what the interpreter that
+            runs Arena has.
+        in_process: Whether Python frameworks run in Arena's own process, imported by its interpreter.
         seed: Of the first run's shuffled rounds; the next run has the next one.
     """
+    from arena_py.build import using
     from arena_py.cli.compare import exit_code, measured, prepared_files, runners_of
     from arena_py.cli.tables import console
     from arena_py.measure.against_itself import comparisons, doubled, floors, twins
@@ -68,17 +74,18 @@ def aa(
     )
     plan = make_plan(selection)
     meanwhile = console(stderr=True)
-    built = runners_of(plan, meanwhile, build=True)
     done: list[Run] = []
     found: list[Comparison] = []
-    with live.shown(meanwhile) as progress:
-        files = prepared_files(plan, built, progress)
-        for number in range(runs):
-            again = doubled(plan, plan.sampling.seed + number)
-            folder = store.RunFolder.create("aa")
-            run = measured(again, twins(built), files, folder, progress)
-            done.append(run)
-            found += comparisons(run.cells, run.seed)
+    with using(python_env):
+        built = runners_of(plan, meanwhile, build=True, in_process=in_process)
+        with live.shown(meanwhile) as progress:
+            files = prepared_files(plan, built, progress)
+            for number in range(runs):
+                again = doubled(plan, plan.sampling.seed + number)
+                folder = store.RunFolder.create("aa")
+                run = measured(again, twins(built), files, folder, progress)
+                done.append(run)
+                found += comparisons(run.cells, run.seed)
     if not found:
         _show(found, None, done)
         raise ArenaError("no variant passed, nothing is known about noise", hint="see the runs above", exit_code=1)

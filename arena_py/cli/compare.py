@@ -184,6 +184,7 @@ def measured(
     from arena_py.report.markdown import markdown
     from arena_py.results import noise
     from arena_py.results.document import SCHEMA, Run, Settings
+    from arena_py.results.energy import with_energy
     from arena_py.results.store import now
     from arena_py.results.summary import summarised
 
@@ -206,6 +207,7 @@ def measured(
                     measurement.cells(), seed=plan.sampling.seed, floor=floors.get(measurement.case.task, 0.0)
                 )
                 found = ceiling.of(found) if ceiling else found
+                found = with_energy(found, measurement.watch.observations, seed=plan.sampling.seed)
                 folder.append(found)
                 cells += found
             for cell in found:

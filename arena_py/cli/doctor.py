@@ -66,7 +66,7 @@ def check(framework: Framework, variant: Variant) -> Check:
         return Check(name, "missing", lacking.reason, lacking.hint)
     if isinstance(outcome, Built):
         return _asked(name, framework, variant, outcome)
-    if outcome.place != "own":
+    if outcome.place not in ("own", "prebuilt"):
         return Check(name, "missing", outcome.reason, outcome.hint)
     if obstacle := buildable(framework, variant):
         return Check(name, "missing", f"{outcome.reason}; cannot be built: {obstacle.reason}", obstacle.hint)
@@ -79,7 +79,7 @@ def _asked(name: str, framework: Framework, variant: Variant, built: Built) -> C
     from arena_py.build.describe import describe
 
     again = f"python -m arena_py build --force {name}" if built.record.place == "own" else None
-    described = describe(built, variant)
+    described = describe(built.command, variant.environment)
     if isinstance(described, str):
         return Check(name, "missing", described, again)
     version = described.framework.version
@@ -92,8 +92,10 @@ def _asked(name: str, framework: Framework, variant: Variant, built: Built) -> C
 
 
 def _which(built: Built, framework: Framework) -> str:
-    """Which build of a Python framework it is, where there is a choice."""
+    """Which build it is, where there is a choice."""
     kept = built.record
+    if kept.place == "prebuilt":
+        return f", as pip installed it: {built.command[0]}"
     if kept.place != "own":
         other = f", the manifest's is {framework.version}" if kept.version != framework.version else ""
         return f", in the current interpreter{other}"

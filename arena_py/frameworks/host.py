@@ -1,4 +1,4 @@
-"""What a runner says of the machine that it is on."""
+"""What a runner says of the machine that it is on, and how it keeps to its share of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from pathlib import Path
 def scratch_folder() -> Path:
     """Where a framework may write: a runner's own working directory, or what the driver names for its own process."""
     return Path(os.environ.get("ARENA_SCRATCH") or Path.cwd())
+
+
+def confine(threads: int) -> None:
+    """Keep this process on so many processors, where the system can, whatever threads a framework has.
+
+    For a framework whose own number of threads cannot be set. Only a runner's process is confined, not the driver's,
+    where an in-process framework would take every later runner with it. Threads that are there already stay free.
+    """
+    if Path(sys.argv[0]).name == "worker.py" and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def cpu_name() -> str:

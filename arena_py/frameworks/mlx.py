@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from arena_py.frameworks.arrays.framework import ArrayFramework, installed
-from arena_py.frameworks.host import cpu_name
+from arena_py.frameworks.host import confine, cpu_name
 
 if TYPE_CHECKING:
     from arena_py.frameworks.arrays.engine import Engine
@@ -39,15 +39,17 @@ class Mlx(ArrayFramework):
         fuses = sys.platform != "linux" or shutil.which(COMPILER)
         return [*super().features(), *([] if fuses else [f"no {COMPILER}: operations are not fused"])]
 
-    def engine(self, backend: str, threads: int) -> Engine:  # noqa: ARG002 (see below)
+    def engine(self, backend: str, threads: int) -> Engine:
         """MLX on a backend.
 
-        A stream of its CPU backend computes on one thread, whatever is allowed: no number of threads is exceeded.
+        A stream of its CPU backend computes on one thread, while Python's thread hands it the next operations: with
+        tiny ones that is a third of a processor more, so that a runner which may use one processor is confined to it.
 
         Raises:
             RunnerError: `device_unavailable`.
         """
         os.environ.setdefault("MLX_ENABLE_TF32", "0")
+        confine(threads)  # before its threads are made, which inherit it
         from arena_py.frameworks.arrays.mlx_engine import MlxEngine  # noqa: PLC0415 (not before the ready line)
 
         return MlxEngine(backend)

@@ -218,6 +218,7 @@ class Schedule:
             warmup=warmup,
             ns=samples.samples_ns,
             first_token_ns=samples.first_token_ns,
+            joules=self._watch.joules,
         )
         self._order += 1
         seat.entrant.turns.append(turn)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import psutil
 
+from arena_py.measure.energy import Meter
 from arena_py.results.observed import Observation
 
 CPUS = Path("/sys/devices/system/cpu")
@@ -24,9 +25,10 @@ class Watch:
 
     Args:
         case: what is sampled.
+        meter: counts joules; every counter of the machine when absent.
     """
 
-    def __init__(self, case: str) -> None:
+    def __init__(self, case: str, meter: Meter | None = None) -> None:
         self.observations: list[Observation] = []
         self.verify_ns = 0
         """Spent verifying, launches made for it included."""
@@ -34,7 +36,10 @@ class Watch:
         """Of the requests that took samples, as the driver saw them."""
         self.driver_cpu_ns = 0
         """Of the driver's own processor time within them."""
+        self.joules: dict[str, float] = {}
+        """Of the last of them, by part of the machine."""
         self._case = case
+        self._meter = Meter() if meter is None else meter
         self._before: tuple[float, float] | None = None
 
     def launch(self) -> None:
@@ -60,10 +65,12 @@ class Watch:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """A request that takes samples."""
+        before = self._meter.read()
         wall_ns, cpu_ns = time.perf_counter_ns(), time.process_time_ns()
         try:
             yield
         finally:
+            self.joules = self._meter.since(before)
             self.run_ns += time.perf_counter_ns() - wall_ns
             self.driver_cpu_ns += time.process_time_ns() - cpu_ns
 

@@ -15,6 +15,8 @@ def _told(cell: Cell) -> str | None:
     build = cell.build
     if build is None:
         return None
+    if build.place == "prebuilt":
+        return f"as pip installed it, {build.compiler}, sha256 {(build.executable_sha256 or '')[:12]}"
     if build.place != "own":
         where = "the driver's own process" if build.place == "in-process" else "the interpreter that runs Arena"
         packages = ", ".join(f"{name} {version}" for name, version in build.packages.items())

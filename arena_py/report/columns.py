@@ -76,6 +76,7 @@ COLUMNS = (
     Column("x best", _ratio, 90),
     Column("throughput", text.throughput, 60),
     Column("of peak", lambda cell: None if cell.peak_share is None else f"{cell.peak_share:.0%}", 55),
+    Column("energy", text.energy_of, 57),
     Column("first token", _first_token, 65),
     Column("per token", _per_token, 66),
     Column("first", _phase(lambda found: found.first_ns, text.duration), 40),

@@ -62,6 +62,9 @@ def _row(cell: Cell) -> dict[str, object]:
         "peak_rss_bytes": found.peak_rss_bytes if found else None,
         "device_bytes": found.device_bytes if found else None,
         "shipped_bytes": cell.shipped_bytes,
+        "cpu_joules": _joules(cell, "cpu"),
+        "gpu_joules": _joules(cell, "gpu"),
+        "energy_valid": cell.energy.valid if cell.energy else None,
         "error": worst.error if worst else None,
         "limit": worst.limit if worst else None,
         "worst_tensor": worst.name if worst else None,
@@ -69,3 +72,8 @@ def _row(cell: Cell) -> dict[str, object]:
         "reference_loss": cell.verification.reference_loss if cell.verification else None,
     }
     return {name: "" if value is None else value for name, value in values.items()}
+
+
+def _joules(cell: Cell, part: str) -> float | None:
+    found = cell.energy.joules.get(part) if cell.energy else None
+    return found.value if found else None

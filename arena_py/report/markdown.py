@@ -11,7 +11,7 @@ from arena_py.report import text
 from arena_py.report.builds import builds
 from arena_py.report.columns import rows
 from arena_py.report.curves import curve_table
-from arena_py.report.verdict import winners
+from arena_py.report.verdict import means, winners
 from arena_py.results.document import Cell, Run
 from arena_py.results.summary import by_case, in_order
 
@@ -21,6 +21,7 @@ SPECIAL = re.compile(r"([\\`*_\[\]|#~])")
 def markdown(run: Run) -> str:
     """The whole run as one page."""
     parts = [f"# Arena: {escaped(run.suite)}", _facts(run), "## Results", _list(winners(run))]
+    parts += ["## Over all cases", _list(overall)] if (overall := means(run)) else []
     for case, cells in by_case(run.cells).items():
         parts += [f"## {escaped(case)}", *_case(in_order(cells))]
     notes = [f"{cell.case} {cell.label}: {note}" for cell in run.cells for note in cell.notes]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from arena_py.report import text
 from arena_py.report.builds import builds
 from arena_py.report.columns import Column, rows
-from arena_py.report.verdict import winners
+from arena_py.report.verdict import means, winners
 from arena_py.results.summary import by_case, in_order
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def show(run: Run, console: Console) -> None:
     _lines(console, "Time", [text.spent(run.breakdown)] if run.breakdown else [])
     _lines(console, "Builds", builds(run))
     _lines(console, "Results", winners(run))
+    _lines(console, "Over all cases", means(run))
     ranges = any(cell.summary and cell.summary.median_ns.confidence < 0.95 for cell in run.cells)
     legend = ["± is half the 95 % interval of the median"]
     legend += ["~ is half the range: too few samples for an interval"] if ranges else []

@@ -87,6 +87,14 @@ def loss_of(cell: Cell) -> str | None:
     return f"{'none' if found.loss is None else f'{found.loss:.6f}'} | {found.reference_loss:.6f}"
 
 
+def energy_of(cell: Cell) -> str | None:
+    """`1.9 J cpu, 35 J gpu` of an execution; with a question mark where there are doubts (`run.json` has them)."""
+    if cell.energy is None:
+        return None
+    parts = ", ".join(f"{number(joules.value)} J {part}" for part, joules in cell.energy.joules.items())
+    return parts if cell.energy.valid else f"{parts} ?"
+
+
 def throughput(cell: Cell) -> str | None:
     """`558 token/s`."""
     return f"{number(cell.summary.units_per_s.value)} {plain(cell.unit)}/s" if cell.summary else None

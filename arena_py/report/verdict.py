@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from arena_py.report import text
 from arena_py.results.document import Cell, Run
+from arena_py.results.overall import overall
 from arena_py.results.summary import by_case, in_order
 
 
 def winners(run: Run) -> list[str]:
     """A line for each case."""
     return [_line(case, cells) for case, cells in by_case(run.cells).items()]
+
+
+def means(run: Run) -> list[str]:
+    """A line for each variant and task: its geometric mean over the cases, against one variant."""
+    return [
+        text.plain(
+            f"{each.task}: {each.label} takes {text.factor(each.ratio)} x [{each.ratio.low:.2f}, "
+            f"{each.ratio.high:.2f}] the time of {each.base}, geometric mean of {each.cases} cases"
+        )
+        for each in overall(run.cells, seed=run.seed)
+    ]
 
 
 def _line(case: str, cells: list[Cell]) -> str:

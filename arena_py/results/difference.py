@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from arena_py.measure import statistics
 from arena_py.results.document import Cell, Interval, Run
 from arena_py.results.noise import Floor, floor_of
+from arena_py.results.overall import Overall
 from arena_py.results.summary import steady
 
 Verdict: TypeAlias = Literal[
@@ -36,15 +37,6 @@ class CellDifference(msgspec.Struct, frozen=True, kw_only=True):
     """A ratio no further from 1 than this is a tie: launches differ by as much, or the machine's own floor is there."""
     detail: str | None = None
     """Statuses and reasons where one of them did not pass."""
-
-
-class Overall(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant over all cases that it passed in both runs."""
-
-    label: str
-    cases: int
-    ratio: Interval
-    """Geometric mean."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,6 +82,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     ns: list[int]
     first_token_ns: list[int] | None = None
     """Of `decode`: when the first new token was there."""
+    joules: dict[str, float] = {}
+    """Of the whole request by part of the machine (`cpu`, `gpu`), idle power included; empty where nothing counts."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +121,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """From 1; equal ranks are ties. Only what passed the gate has one."""
 
 
+class Energy(msgspec.Struct, frozen=True, kw_only=True):
+    """Joules of one execution, as the machine's own counters have them (`results/energy.py`)."""
+
+    joules: dict[str, Interval]
+    """By part of the machine: `cpu`, all packages; `gpu`, all devices. Their idle power is included."""
+    valid: bool
+    doubts: list[str] = []
+    """Why it is not valid."""
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One variant on one case."""
 
@@ -153,6 +165,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     turns: list[Turn] = []
     """Every raw sample, warm-up included."""
     summary: Summary | None = None
+    energy: Energy | None = None
+    """Absent where the machine has no counter that its user may read."""
     notes: list[str] = []
     """Where the measurement departed from the plan, and why: fewer launches or samples, turns for lack of memory."""
     log_tail: list[str] = []

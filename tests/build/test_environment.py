@@ -102,6 +102,26 @@ def test_a_failure_shows_uv_s_words_and_leaves_nothing(house: House) -> None:
     assert not (house.artifacts / "env" / "snake").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("how", ["fails", "is interrupted"])
+def test_an_environment_that_is_there_stays_when_making_another(house: House, how: str) -> None:
+    house.python_framework()
+    before = built(ensure()["snake:eager"])
+    if how == "fails":
+        house.fake("fail-uv", "error: no space\n")
+        unbuilt(ensure(again=True)["snake:eager"])
+    else:
+        house.fake("slow-uv")
+        driver = subprocess.Popen(house.command("build", "--force"), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        wait_for(house.fakes / "sleeper")
+        driver.send_signal(2)
+        driver.communicate(timeout=30)
+
+    snake = framework("snake")
+    assert built(locate(snake, snake.variant("eager"))) == before
+    assert [path.name for path in (house.artifacts / "env").iterdir()] == ["snake"]
+
+
 def test_a_full_cache_needs_no_network(house: House) -> None:
     house.python_framework()
     built(ensure()["snake:eager"])
