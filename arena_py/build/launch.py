@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from arena_py.contract.limits import Limits
 from arena_py.contract.session import Session
 
 
@@ -16,6 +17,7 @@ def session(
     environment: Mapping[str, str] | None = None,
     threads: int = 1,
     timeouts_s: Mapping[str, float] | None = None,
+    allowed: Limits | None = None,
 ) -> Session:
     """A session of a runner.
 
@@ -26,12 +28,20 @@ def session(
         environment: the variant's own variables; `{threads}` is replaced.
         threads: what `load` asks for.
         timeouts_s: seconds for each operation; nothing limits a framework in this process.
+        allowed: what a process may take of the machine.
 
     Raises:
         RunnerFailed: it cannot be started, or not be imported.
     """
     if in_process is None:
-        return Session(command, scratch=scratch, environment=environment, threads=threads, timeouts_s=timeouts_s)
+        return Session(
+            command,
+            scratch=scratch,
+            environment=environment,
+            threads=threads,
+            timeouts_s=timeouts_s,
+            allowed=allowed,
+        )
     from arena_py.contract.in_process import InProcessSession  # noqa: PLC0415 (only where it is asked for)
     from arena_py.frameworks import framework  # noqa: PLC0415 (as above)
 

@@ -7,6 +7,7 @@ a verb returns the exit code; its docstring is its help.
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import signal
 import sys
@@ -24,6 +25,17 @@ WRONG = 1
 USAGE = 2
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
+ROOM = "free some room, or set ARENA_ARTIFACTS to a folder on another disk"
+RIGHTS = "set ARENA_ARTIFACTS to a folder that you may write"
+CIRCUMSTANCES = {
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EFBIG: ROOM,
+    errno.EROFS: RIGHTS,
+    errno.EACCES: RIGHTS,
+    errno.EPERM: RIGHTS,
+}
+"""What the operating system refuses through nobody's mistake, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -125,17 +137,25 @@ def _guarded(words: list[str]) -> int:
         # Whoever read our output has seen enough; Python must not complain when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WRONG
-    except Exception:
-        import traceback
-
-        traceback.print_exc()
-        sys.stderr.write(
-            f"error: this is a bug in arena {__version__}\nhint: please report it with the traceback above and the "
-            f"command: {program()} {' '.join(words)}\n"
-        )
-        return WRONG
+    except Exception as error:
+        return _unforeseen(error, words)
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _unforeseen(error: Exception, words: list[str]) -> int:
+    """What no verb foresaw: something that the operating system refused, or a bug, shown with its traceback."""
+    if isinstance(error, OSError) and error.errno in CIRCUMSTANCES:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{(error.strerror or str(error)).lower()}", CIRCUMSTANCES[error.errno], WRONG)
+    import traceback
+
+    traceback.print_exc()
+    sys.stderr.write(
+        f"error: this is a bug in arena {__version__}\nhint: please report it with the traceback above and the "
+        f"command: {program()} {' '.join(words)}\n"
+    )
+    return WRONG
 
 
 def _dispatch(words: list[str]) -> int:

@@ -50,6 +50,8 @@ def compare(
     fail_above: str | None = None,
     python_env: Literal["own", "current"] = "own",
     in_process: Annotated[bool, Parameter(negative=())] = False,
+    timeout: Several = None,
+    limit: Several = None,
 ) -> int:
     """Measure frameworks on models, and rank those that are right.
 
@@ -73,6 +75,9 @@ def compare(
         python_env: Where Python frameworks run, and the reference: `own`, each in its environment; `current`, what the
             interpreter that runs Arena has.
         in_process: Whether Python frameworks run in Arena's own process, imported by its interpreter.
+        timeout: OP=SECONDS for an operation of the contract, over the suite's (`load=30`, `run=600`).
+        limit: NAME=NUMBER of what each runner may take, over the suite's: `memory_bytes=8GiB`, `file_bytes=20GiB`,
+            `address_space_bytes=64GiB`, `processes=64`, `log_lines=1000`.
         seed: Of the shuffled rounds and the bootstrap; the suite's when absent.
         save_baseline: Keep the run under this name, for `--baseline` of later ones.
         baseline: Compare the run with this baseline, too; ends with 3 when a cell is slower.
@@ -88,7 +93,7 @@ def compare(
     from arena_py.results import baselines
     from arena_py.results.store import RunFolder
 
-    limit = diff.share(fail_above)
+    tolerated = diff.share(fail_above)
     if fail_above is not None and baseline is None:
         raise ArenaError("--fail-above needs a baseline", hint="add --baseline NAME")
     known = baselines.load(baseline) if baseline is not None else None
@@ -105,6 +110,8 @@ def compare(
         threads=threads,
         weights=weights,
         seed=seed,
+        timeouts=timeout or (),
+        limits=limit or (),
     )
     plan = make_plan(selection)
     meanwhile = console(stderr=True)
@@ -123,7 +130,7 @@ def compare(
     if save_baseline is not None:
         kept = baselines.save(save_baseline, run)
         meanwhile.print(f"baseline {save_baseline} kept in {kept}", markup=False, soft_wrap=True)
-    differs = diff.against(known, run, format, limit) if known is not None else 0
+    differs = diff.against(known, run, format, tolerated) if known is not None else 0
     return exit_code(run.cells) or differs
 
 

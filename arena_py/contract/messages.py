@@ -28,9 +28,11 @@ ErrorCode: TypeAlias = Literal[
     "internal",
 ]
 
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+MOST = (1 << 63) - 1
+"""JSON has no largest integer; what is computed from one does."""
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
-Nanoseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, description="nanoseconds of a monotonic clock")]
+Nanoseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST, description="nanoseconds of a monotonic clock")]
 
 
 class FrameworkVersion(msgspec.Struct, frozen=True):

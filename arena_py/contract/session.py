@@ -11,10 +11,8 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +20,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from arena_py.contract import containment, limits
 from arena_py.contract import messages as m
+from arena_py.contract.pipes import Lines, Log, TooLong
 
 DEFAULT_TIMEOUTS_S: Mapping[str, float] = {
     "ready": 60.0,
@@ -34,12 +34,20 @@ DEFAULT_TIMEOUTS_S: Mapping[str, float] = {
     "usage": 10.0,
     "shutdown": 10.0,
 }
-LOG_LINES = 400
-LOG_LINE_CHARACTERS = 2000
 PASSED_VARIABLES = (
-    "HOME", "LANG", "LC_ALL", "PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "XDG_CACHE_HOME",
-    "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VK_DRIVER_FILES", "VK_ICD_FILENAMES",
-    "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "HIP_VISIBLE_DEVICES", "CXX", "ARENA_ONNX_EXPORTER", "ARENA_ONNX_GRAPHS",
+    # The system: folders, language, the dynamic loader.
+    "HOME", "LANG", "LC_ALL", "PATH", "TEMP", "TMP", "TMPDIR", "TZ", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
+    "XDG_DATA_DIRS", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "APPDATA", "LOCALAPPDATA",
+    "PROGRAMDATA", "SYSTEMDRIVE", "SYSTEMROOT", "USERPROFILE", "WINDIR",
+    # Which device, and where its driver is.
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "CUDA_PATH", "CUDA_CACHE_PATH",
+    "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
+    "ROCM_PATH", "HSA_OVERRIDE_GFX_VERSION", "ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR",
+    "VK_DRIVER_FILES", "VK_ADD_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_LAYER_PATH", "MESA_VK_DEVICE_SELECT",
+    # Where threads are pinned; how many there are is Arena's own.
+    "OMP_PLACES", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY",
+    # Compilers and caches.
+    "CC", "CXX", "HF_HOME", "HF_HUB_CACHE", "ARENA_ONNX_EXPORTER", "ARENA_ONNX_GRAPHS",
 )  # fmt: skip
 """Of the user's environment, what a runner sees; the rest could change what is measured, or is none of its business."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -47,6 +55,10 @@ POOLS: Mapping[str, str] = {"KMP_BLOCKTIME": "5"}
 """How long the threads of a pool spin after their work before they sleep: Intel's OpenMP for 5 ms instead of 200. GNU's
 does so for about 8 ms by itself, and is left alone: `OMP_WAIT_POLICY=PASSIVE` would have its threads sleep between two
 operations of one execution, which takes PyTorch a quarter to a half more time on 8 threads."""
+LOOK_S = 0.5
+"""While an answer is waited for, how often whether the runner still lives."""
+OFFLINE: Mapping[str, str] = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""A runner has its files: nothing is fetched, and nothing told, while it is measured."""
 SETTLED_S = 0.03
 """After so long no pool spins any more: whoever measures waits as long before another runner's turn."""
 
@@ -54,6 +66,8 @@ FailureStatus: TypeAlias = Literal["unsupported", "unavailable", "crashed", "tim
 STATUS_OF_CODE: Mapping[str, FailureStatus] = {"unsupported": "unsupported", "device_unavailable": "unavailable"}
 
 A = TypeVar("A", bound=msgspec.Struct)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a line raises: it may also be nested too deeply."""
 
 
 class RunnerFailed(Exception):
@@ -94,74 +108,13 @@ def runner_environment(threads: int, extra: Mapping[str, str]) -> dict[str, str]
 
 
 def settings(threads: int, extra: Mapping[str, str]) -> dict[str, str]:
-    """The variables that decide how a runner executes: thread counts, pools, then the variant's own."""
-    common = dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(POOLS)
+    """The variables that decide how a runner executes: thread counts, pools, no network, then the variant's own."""
+    common = dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(POOLS) | dict(OFFLINE)
     return common | {name: value.replace("{threads}", str(threads)) for name, value in extra.items()}
 
 
-class _Lines(threading.Thread):
-    """Reads a pipe in the background into a queue of (nanoseconds, line); `None` at its end."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(daemon=True)
-        self._descriptor = descriptor
-        self.lines: queue.Queue[tuple[int, bytes | ProtocolViolation | None]] = queue.Queue(maxsize=64)
-        self.start()
-
-    def run(self) -> None:
-        pending = bytearray()
-        while chunk := _read(self._descriptor):
-            now_ns = time.perf_counter_ns()
-            pending += chunk
-            *whole, rest = pending.split(b"\n")
-            for line in whole:
-                self.lines.put((now_ns, bytes(line)))
-            pending = bytearray(rest)
-            if len(pending) > m.MAX_LINE_BYTES:
-                self.lines.put((now_ns, ProtocolViolation(f"a line longer than {m.MAX_LINE_BYTES} bytes")))
-                return
-        self.lines.put((time.perf_counter_ns(), None))
-
-
-class _Log(threading.Thread):
-    """Keeps the last lines of a pipe, and never lets it fill."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(daemon=True)
-        self._descriptor = descriptor
-        self._kept: deque[bytes] = deque(maxlen=LOG_LINES)
-        self.start()
-
-    def run(self) -> None:
-        pending = b""
-        while chunk := _read(self._descriptor):
-            *whole, pending = (pending + chunk).split(b"\n")
-            for line in whole:
-                self._keep(line)
-            if len(pending) > LOG_LINE_CHARACTERS:
-                self._keep(pending)
-                pending = b""
-        if pending:
-            self._keep(pending)
-
-    def _keep(self, line: bytes) -> None:
-        self._kept.append(line[:LOG_LINE_CHARACTERS])
-
-    def tail(self, lines: int) -> list[str]:
-        """The last lines, without what a terminal would obey."""
-        texts = [line.decode("utf-8", "replace").rstrip() for line in list(self._kept)[-lines:]]
-        return ["".join(c if c.isprintable() or c == "\t" else "�" for c in text) for text in texts]
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 1 << 16)
-    except OSError:
-        return b""
-
-
 class Session:
-    """A running runner. Use it as a context manager: leaving it kills the runner's whole process group.
+    """A running runner. Use it as a context manager: leaving it kills the runner and all that it started.
 
     Args:
         command: the runner's argv without `serve`.
@@ -169,6 +122,7 @@ class Session:
         environment: the variant's own variables; `{threads}` is replaced.
         threads: what the thread variables are set to, and what `load` asks for.
         timeouts_s: seconds for each operation and for `ready`, over `DEFAULT_TIMEOUTS_S`.
+        allowed: what it may take of the machine.
 
     Raises:
         RunnerFailed: it cannot be started, or its first line is not a ready line of this contract.
@@ -185,11 +139,18 @@ class Session:
         environment: Mapping[str, str] | None = None,
         threads: int = 1,
         timeouts_s: Mapping[str, float] | None = None,
+        allowed: limits.Limits | None = None,
     ) -> None:
+        allowed = allowed or limits.Limits()
         self.threads = threads
+        self._scratch = scratch
+        self._exceeded: RunnerFailed | None = None
         self._timeouts_s = {**DEFAULT_TIMEOUTS_S, **(timeouts_s or {})}
         self._next_id = 1
         self._broken: RunnerFailed | None = None
+        variables = runner_environment(threads, environment or {}) | {containment.MARK: str(scratch)}
+        containment.adopt()
+        self._started_s = time.time()
         started_ns = time.perf_counter_ns()
         try:
             self._process = subprocess.Popen(
@@ -198,16 +159,20 @@ class Session:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=scratch,
-                env=runner_environment(threads, environment or {}),
+                env=variables,
                 start_new_session=True,
                 bufsize=0,
             )
         except OSError as error:
             raise RunnerFailed("crashed", f"cannot be started: {command[0]}: {error.strerror}") from error
+        containment.started(self._process.pid)
         assert self._process.stdin and self._process.stdout and self._process.stderr
-        self._answers = _Lines(self._process.stdout.fileno())
-        self._log = _Log(self._process.stderr.fileno())
+        self._answers = Lines(self._process.stdout.fileno())
+        self._log = Log(self._process.stderr.fileno(), allowed.log_lines)
+        self._watch: limits.LimitWatch | None = None
         try:
+            limits.impose(allowed, self._process.pid, scratch)
+            self._watch = limits.LimitWatch(allowed, self._process.pid, scratch, self._took_too_much)
             ready_ns, line = self._line("ready", self._timeouts_s["ready"])
             self.description = self._ready(line)
         except BaseException:
@@ -238,12 +203,18 @@ class Session:
         request = m.Load(
             id=self._id(), model=model, weights=str(weights), backend=backend, precision=precision, threads=self.threads
         )
-        return self._ask(request, m.Loaded)
+        asked_ns = time.perf_counter_ns()
+        loaded = self._ask(request, m.Loaded)
+        self._took("load", loaded.load_ns, asked_ns)
+        return loaded
 
     def prepare(self, task: m.TaskName, inputs: Path, options: m.TaskOptions | None = None) -> m.Prepared:
         """Compile the task for these inputs and execute once."""
         request = m.Prepare(id=self._id(), task=task, inputs=str(inputs), options=options or m.TaskOptions())
-        return self._ask(request, m.Prepared)
+        asked_ns = time.perf_counter_ns()
+        prepared = self._ask(request, m.Prepared)
+        self._took("prepare", prepared.prepare_ns + prepared.first_ns, asked_ns)
+        return prepared
 
     def run(self, iterations: int, boundary: m.BoundaryName = "host") -> m.Samples:
         """Execute again, one sample each; a sample longer than the request took, or too few, is a violation."""
@@ -303,20 +274,25 @@ class Session:
         return self._answer(answer, op)
 
     def close(self) -> None:
-        """Kill the runner and everything in its process group; never raises."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if sys.platform == "win32":
-                self._process.kill()
-            else:
-                os.killpg(self._process.pid, signal.SIGKILL)
+        """Kill the runner and everything that it started; never raises."""
+        if self._watch:
+            self._watch.stop()
+        # Before its end is collected: until then its number is nobody else's.
+        containment.end(self._process.pid, self._scratch, self._started_s)
         self._process.wait()
-        for thread in (self._log, self._answers):
-            # A grandchild that left the group may hold the pipe; its words are not waited for.
-            thread.join(0.5)
+        containment.ended(self._process.pid)
+        for reader in (self._log, self._answers):
+            reader.stop()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(OSError):
                 assert pipe
                 pipe.close()
+
+    def _took(self, op: str, said_ns: int, asked_ns: int) -> None:
+        """A phase cannot be longer than the request that it was part of."""
+        took_ns = time.perf_counter_ns() - asked_ns
+        if said_ns > took_ns:
+            raise self._violation(f"{op}: {said_ns} ns in a request of {took_ns} ns")
 
     def _id(self) -> int:
         self._next_id += 1
@@ -364,23 +340,29 @@ class Session:
             failed.append(error)
 
     def _line(self, op: str, timeout_s: float) -> tuple[int, bytes]:
-        try:
-            at_ns, line = self._answers.lines.get(timeout=timeout_s)
-        except queue.Empty:
-            self._broken = RunnerFailed("timed_out", f"{op}: no answer within {timeout_s:g} s")
-            raise self._broken from None
+        until = time.monotonic() + timeout_s
+        while True:
+            try:
+                at_ns, line = self._answers.lines.get(timeout=max(0.0, min(LOOK_S, until - time.monotonic())))
+                break
+            except queue.Empty:
+                # Something that it started may keep its standard output open.
+                if self._process.poll() is not None and self._answers.lines.empty():
+                    raise self._ended(op) from None
+                if time.monotonic() >= until:
+                    self._broken = RunnerFailed("timed_out", f"{op}: no answer within {timeout_s:g} s")
+                    raise self._broken from None
         if line is None:
             self._answers.lines.put((at_ns, None))
             raise self._ended(op)
-        if isinstance(line, ProtocolViolation):
-            self._broken = line
-            raise line
+        if isinstance(line, TooLong):
+            raise self._violation(f"a line longer than {m.MAX_LINE_BYTES} bytes")
         return at_ns, line
 
     def _ready(self, line: bytes) -> m.Ready:
         try:
             ready = msgspec.json.decode(line, type=m.Ready)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise self._violation(f"first line is not a ready line ({error}): {_quote(line)}") from error
         if ready.contract != m.CONTRACT:
             raise RunnerFailed(
@@ -391,7 +373,7 @@ class Session:
     def _answer(self, line: bytes, op: str) -> m.Answer:
         try:
             answer = msgspec.json.decode(line, type=m.Answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise self._violation(f"{op}: not an answer ({error}): {_quote(line)}") from error
         if (answer.ok is None) == (answer.error is None):
             raise self._violation(f"{op}: an answer needs exactly one of ok and error: {_quote(line)}")
@@ -402,11 +384,19 @@ class Session:
         self._broken = violation
         return violation
 
+    def _took_too_much(self, what: str) -> None:
+        """The watch saw too much: all of it ends, and whoever waits for an answer is told why."""
+        self._exceeded = RunnerFailed("crashed", f"took {what}")
+        containment.end(self._process.pid, self._scratch, self._started_s)
+
     def _ended(self, op: str) -> RunnerFailed:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
         self._log.join(0.5)
         code = self._process.returncode
+        if self._exceeded:
+            self._broken = RunnerFailed("crashed", f"{op}: {self._exceeded.reason}")
+            return self._broken
         if code is None:
             how = "closed its standard output"
         elif code < 0:

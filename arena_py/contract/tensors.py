@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-MAX_HEADER_BYTES = 100_000_000
-"""The format's own limit."""
+MAX_HEADER_BYTES = 4 << 20
+"""About forty thousand tensors. The format allows 100 MB, which takes gigabytes to decode; a file of a runner could
+exhaust the driver's memory with it."""
 CHUNK_ELEMENTS = 1 << 20
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -58,15 +60,22 @@ class TensorFile:
     """An open safetensors file whose header was checked: types known, offsets in order, gapless and inside the file.
 
     Raises:
-        TensorFileError: on anything else; symbolic links are refused.
+        TensorFileError: on anything else; symbolic links, folders, pipes and devices are refused.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+            descriptor = os.open(
+                path,
+                os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0),
+            )
         except OSError as error:
             raise TensorFileError(f"{path.name}: cannot be opened: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            # Reading a named pipe or a device would never end.
+            os.close(descriptor)
+            raise TensorFileError(f"{path.name}: not a regular file")
         self._file = os.fdopen(descriptor, "rb")
         try:
             self.tensors: dict[str, TensorInfo] = self._header()

@@ -6,6 +6,7 @@ from functools import cache
 
 import msgspec
 
+from arena_py.contract.limits import Limits
 from arena_py.contract.messages import Positive, Precision
 from arena_py.manifest import toml
 from arena_py.manifest.model import CaseTask
@@ -44,6 +45,8 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sampling: Sampling = Sampling()
     timeout_s: dict[str, float] = {}
     """Seconds allowed for each operation of the contract; `session.DEFAULT_TIMEOUTS_S` where absent."""
+    limits: Limits = Limits()
+    """What each runner may take of the machine."""
 
 
 def suites() -> list[str]:

@@ -137,6 +137,7 @@ class CaseMeasurement:
                     limits=self._plan.suite.gate[candidate.variant.precision],
                     threads=self._plan.threads,
                     timeouts_s=self._plan.suite.timeout_s,
+                    allowed=self._plan.suite.limits,
                     scratch=scratch,
                 )
                 seats.append(Seat(runner, entrant))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from msgspec.structs import replace
 
+from arena_py.contract.limits import Limits
+from arena_py.contract.session import DEFAULT_TIMEOUTS_S
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case, Framework, Sampling, Suite, Variant, framework, frameworks, model, suite
 from arena_py.manifest.framework import parse
 from arena_py.manifest.model import CaseTask
 from arena_py.measure.machine import physical_cores
+
+UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,10 @@ class Selection:
     threads: int | None = None
     weights: str | None = None
     seed: int | None = None
+    timeouts: Sequence[str] = ()
+    """Each `OP=SECONDS`."""
+    limits: Sequence[str] = ()
+    """Each `NAME=NUMBER`, of `[limits]`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def make_plan(selection: Selection) -> Plan:
     Raises:
         ArenaError: an unknown suite, model, task, framework or variant, a number out of range, or no case is left.
     """
-    chosen = suite(selection.suite)
+    chosen = limited(suite(selection.suite), selection)
     cases = _cases(selection, chosen)
     if selection.weights not in (None, "seeded") and len({case.model.name for case in cases}) > 1:
         raise ArenaError(
@@ -87,6 +96,42 @@ def make_plan(selection: Selection) -> Plan:
         threads=_at_least_one("--threads", selection.threads) or physical_cores(),
         weights=selection.weights,
     )
+
+
+def limited(chosen: Suite, selection: Selection) -> Suite:
+    """The suite with the time and the limits of the command line over its own.
+
+    Raises:
+        ArenaError: not of the form, an unknown name, or a number out of range.
+    """
+    timeout_s = dict(chosen.timeout_s)
+    for name, value in _settings("--timeout", selection.timeouts, tuple(DEFAULT_TIMEOUTS_S)):
+        if not 0 < value < float("inf"):
+            raise ArenaError(f"--timeout {name}={value:g} is not a number of seconds above 0")
+        timeout_s[name] = value
+    limits = {}
+    for name, value in _settings("--limit", selection.limits, Limits.__struct_fields__):
+        if value < 1 or value != value // 1:
+            raise ArenaError(f"--limit {name}={value:g} is not a whole number above 0")
+        limits[name] = int(value)
+    return replace(chosen, timeout_s=timeout_s, limits=replace(chosen.limits, **limits))
+
+
+def _settings(option: str, given: Sequence[str], known: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Each `NAME=NUMBER`; a number of bytes may end in KiB, MiB, GiB or TiB."""
+    for each in given:
+        name, _, text = each.partition("=")
+        if name not in known:
+            raise ArenaError(f"{option} {each}: unknown: {name}", hint=f"known: {', '.join(known)}")
+        number = text.rstrip("KMGTiB")
+        unit = UNITS.get(text[len(number) :])
+        try:
+            value = float(number) * (unit or 1)
+        except ValueError:
+            value = float("nan")
+        if unit is None or math.isnan(value):
+            raise ArenaError(f"{option} {each} is not of the form NAME=NUMBER", hint=f"units: {', '.join(UNITS)[2:]}")
+        yield name, value
 
 
 def _cases(selection: Selection, chosen: Suite) -> list[Case]:

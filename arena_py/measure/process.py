@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from arena_py.build import Built, launch
+from arena_py.contract.limits import Limits
 from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared, Samples
 from arena_py.contract.session import SETTLED_S, Session
 from arena_py.manifest import GateLimits
@@ -92,6 +93,7 @@ class Runner:
     limits: GateLimits
     threads: int
     timeouts_s: Mapping[str, float]
+    allowed: Limits
     scratch: Path
     """Where each launch gets a folder of its own, with room for a file of all outputs."""
 
@@ -121,6 +123,7 @@ class Runner:
                 environment=variant.environment,
                 threads=self.threads,
                 timeouts_s=self.timeouts_s,
+                allowed=self.allowed,
             ) as session,
         ):
             yield Running(session, exercise, self.files, self.limits, Path(folder))

@@ -19,6 +19,7 @@ from arena_py import build, frameworks
 from arena_py.cli.app import main
 from arena_py.contract.adapter import Output, Parameters
 from arena_py.contract.messages import Backend, Build, Description, FrameworkVersion
+from arena_py.measure.plan import Selection, make_plan
 from arena_py.results import baselines, store
 
 QUICK = ["compare", "--suite", "quick", "--model", "llama-tiny", "--launches", "1", "--rounds", "2"]
@@ -61,6 +62,16 @@ def test_wrong_numbers_end_with_one_and_are_not_ranked(world, tmp_path):
     assert cell.status == "wrong"
     assert "logits: error 5.00e-01 is over the limit" in cell.reason
     assert cell.summary.rank is None
+
+
+def test_time_and_limits_of_the_command_line_stand_over_the_suites(world, tmp_path):
+    world(candle_cpu="hang@run", burn_flex="good")
+    options = ["--timeout", "run=1", "--limit", "log_lines=7"]
+    _, cells = compare(tmp_path, "--framework", "candle", "--framework", "burn", *options)
+    assert cells["candle:cpu"].reason == "run: no answer within 1 s"
+    assert cells["burn:flex"].status == "passed"
+    limits = make_plan(Selection(suite="quick", limits=["memory_bytes=8GiB", "log_lines=7"])).suite.limits
+    assert (limits.memory_bytes, limits.log_lines, limits.processes) == (8 << 30, 7, 256)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +235,11 @@ def test_the_document_says_what_was_asked_for(world, tmp_path):
         (["--threads", "0"], "--threads 0 is less than 1"),
         (["--seed", "-3"], "--seed -3 is negative"),
         (["--suite", "standard", "--weights", "some.safetensors"], "--weights some.safetensors fits one model"),
+        (["--timeout", "jump=3"], "--timeout jump=3: unknown: jump"),
+        (["--timeout", "load=0"], "--timeout load=0 is not a number of seconds above 0"),
+        (["--limit", "memory_bytes=much"], "--limit memory_bytes=much is not of the form NAME=NUMBER"),
+        (["--limit", "processes=0.5"], "--limit processes=0.5 is not a whole number above 0"),
+        (["--limit", "colour=1"], "--limit colour=1: unknown: colour"),
         (["--launches", "many"], "invalid value"),
         (["--format", "xml"], "invalid value"),
         (["--no-such-option"], "unknown option"),
@@ -304,3 +320,18 @@ def test_bad_words_about_baselines_end_before_anything_is_measured(world, tmp_pa
     assert main([*QUICK, "--output", str(tmp_path / "out"), "--framework", "candle", *words]) == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("number", "words"), [(28, "no space left on device"), (30, "read-only file system")])
+def test_what_the_disk_refuses_is_told_without_a_traceback(world, tmp_path, monkeypatch, capsys, number, words):
+    world(candle_cpu="good")
+
+    def refused(*_arguments, **_options):
+        raise OSError(number, os.strerror(number), "/some/where")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refused)
+    assert main([*QUICK, "--task", "infer", "--framework", "candle", "--output", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert f"error: /some/where: {words}" in err
+    assert "hint: " in err
+    assert "Traceback" not in err

@@ -1,0 +1,124 @@
+"""Whose process is whose: everything that a runner started, also what left its process group, ends with its session.
+
+A runner's processes are its group, its descendants, and whatever carries its mark: the variable `ARENA_SCRATCH` with
+the session's own folder, which children inherit. On Linux the driver also adopts orphans (`PR_SET_CHILD_SUBREAPER`), so
+that a daemon that cleared its environment becomes a child of the driver instead of nobody's.
+
+This is housekeeping, no sandbox: a runner has the rights of the user who started Arena.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+MARK = "ARENA_SCRATCH"
+ROUNDS = 50
+ROUND_S = 0.02
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt() -> None:
+    """Become the parent of every orphan among the descendants, where the system can do that."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def marked(scratch: Path) -> list[psutil.Process]:
+    """The living processes that carry the mark of a session."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) == str(scratch) and _lives(process):
+                found.append(process)
+    return found
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """The living processes below `pid`, without itself."""
+    with contextlib.suppress(psutil.Error):
+        return [child for child in psutil.Process(pid).children(recursive=True) if _lives(child)]
+    return []
+
+
+def end(pid: int, scratch: Path, since: float) -> int:
+    """Kill a runner and everything that it started.
+
+    Args:
+        pid: of the runner, the leader of its process group.
+        scratch: its mark.
+        since: when it was started, in seconds of the system's clock: an adopted orphan that is older is not its own.
+
+    Returns:
+        How many of its processes could not be ended.
+    """
+    left: list[psutil.Process] = []
+    for _ in range(ROUNDS):
+        left = [*descendants(pid), *marked(scratch), *_adopted(since)]
+        kill_group(pid)
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        if not left:
+            return 0
+        _bury(left)
+        time.sleep(ROUND_S)
+    return len(left)
+
+
+def kill_group(pid: int) -> None:
+    """Kill a process group at once, or where there are none its leader."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "win32":
+            os.kill(pid, signal.SIGTERM)
+        else:
+            os.killpg(pid, signal.SIGKILL)
+
+
+def started(pid: int) -> None:
+    """Remember the runner of a session: it is the driver's child and no orphan."""
+    _own.add(pid)
+
+
+def ended(pid: int) -> None:
+    """Forget it."""
+    _own.discard(pid)
+
+
+_own: set[int] = set()
+
+
+def _adopted(since: float) -> list[psutil.Process]:
+    """Orphans that became the driver's children and carry nobody's mark.
+
+    What the driver starts itself is in its own process group, or the runner of a session.
+    """
+    if sys.platform != "linux":
+        return []
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, OSError):
+            stranger = child.pid not in _own and os.getpgid(child.pid) != os.getpgrp()
+            if stranger and child.create_time() >= since - 1 and MARK not in child.environ() and _lives(child):
+                found.append(child)
+    return found
+
+
+def _bury(processes: list[psutil.Process]) -> None:
+    """Collect adopted processes that ended, so that no zombie stays."""
+    for process in processes:
+        if sys.platform != "win32" and process.pid not in _own:
+            with contextlib.suppress(ChildProcessError, OSError):
+                os.waitpid(process.pid, os.WNOHANG)
+
+
+def _lives(process: psutil.Process) -> bool:
+    return bool(process.status() != psutil.STATUS_ZOMBIE)
