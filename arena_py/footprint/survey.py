@@ -186,6 +186,7 @@ class _Survey:
             limits=self.plan.suite.gate[candidate.variant.precision],
             threads=self.plan.threads,
             timeouts_s=self.plan.suite.timeout_s,
+            allowed=self.plan.suite.limits,
             scratch=self.scratch,
         )
 
