@@ -68,6 +68,7 @@ class Subject:
             environment={**self.runner.candidate.variant.environment, **(environment or {})},
             threads=self.runner.threads,
             timeouts_s=self.runner.timeouts_s,
+            allowed=self.runner.allowed,
         )
 
     def verify(self, outputs: Path) -> Verification:
