@@ -126,6 +126,7 @@ def compare(
             run = measured(plan, runners, files, folder, progress, preparation_ns=preparation_ns, ceiling=ceiling)
     _print(run, format)
     meanwhile.print(f"kept in {folder.path}", markup=False, soft_wrap=True)
+    meanwhile.print(f"as a page: python -m arena_py report {folder.path} --open", markup=False, soft_wrap=True)
     if save_baseline is not None:
         kept = baselines.save(save_baseline, run)
         meanwhile.print(f"baseline {save_baseline} kept in {kept}", markup=False, soft_wrap=True)

@@ -149,6 +149,8 @@ class CaseMeasurement:
         return Cell(
             framework=candidate.framework.name,
             variant=candidate.variant.name,
+            language=candidate.framework.language,
+            backend=candidate.variant.backend,
             model=self.case.model.name,
             task=self.case.task,
             shape=self.case.shape.name,

@@ -23,7 +23,7 @@ def markdown(run: Run) -> str:
     parts = [f"# Arena: {escaped(run.suite)}", _facts(run), "## Results", _list(winners(run))]
     parts += ["## Over all cases", _list(overall)] if (overall := means(run)) else []
     for case, cells in by_case(run.cells).items():
-        parts += [f"## {escaped(case)}", *_case(in_order(cells))]
+        parts += [f"## {escaped(case)}", *case_parts(in_order(cells))]
     notes = [f"{cell.case} {cell.label}: {note}" for cell in run.cells for note in cell.notes]
     own = {
         cell.label: cell.description.own_kernels
@@ -68,7 +68,8 @@ def _facts(run: Run) -> str:
     )
 
 
-def _case(cells: list[Cell]) -> list[str]:
+def case_parts(cells: list[Cell]) -> list[str]:
+    """The tables of one case: what is ranked, what is not, the losses step by step."""
     ranked = [cell for cell in cells if cell.summary and cell.summary.rank]
     parts = []
     if ranked:

@@ -136,6 +136,10 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     framework: str
     variant: str
+    language: str | None = None
+    """The framework's runner is written in: `python` or `rust`."""
+    backend: str | None = None
+    """The contract's name of what it ran on."""
     model: str
     task: str
     shape: str

@@ -152,6 +152,15 @@ def latest() -> Run:
     return load(found[-1])
 
 
+def named(name: str) -> Run:
+    """The run that a user calls `name`: `latest`, a folder under `artifacts/results`, or a path.
+
+    Raises:
+        ArenaError: there is none, or it is not a run document of this version.
+    """
+    return latest() if name == "latest" else load(Path(name))
+
+
 def load_cells(path: Path) -> list[Cell]:
     """The finished cells of a run that was cut off before its document; an unfinished last line is left out.
 

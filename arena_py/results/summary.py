@@ -59,6 +59,18 @@ def ratio(ours: Cell, theirs: Cell, *, seed: int) -> Interval:
     return statistics.ratio_interval(_samples(ours), _samples(theirs), pairs=pairs, seed=seed, launches=launches)
 
 
+def tied(ours: Cell, theirs: Cell, found: Interval, floor: float) -> bool:
+    """Whether the ratio `found` of two summarised cells is no difference.
+
+    It is none inside its interval or the machine's noise floor for the task; without a whole interval also inside what
+    the launches of either differ by.
+    """
+    assert ours.summary and theirs.summary
+    if found.confidence < CONFIDENCE:
+        floor = max(floor, ours.summary.launch_spread or 0.0, theirs.summary.launch_spread or 0.0)
+    return statistics.is_tie(found, floor)
+
+
 def _pairs(ours: Cell, theirs: Cell) -> tuple[list[tuple[float, float]], list[int]]:
     """Medians of the turns that both had in the same round, and the launch of each."""
     medians = {(turn.launch, turn.round): plain.median(turn.ns) for turn in steady(theirs) if turn.round >= 0}
@@ -83,21 +95,12 @@ def _ranked(passed: list[Cell], seed: int, floor: float) -> list[Cell]:
     ranked: list[Cell] = []
     leader: Cell | None = None
     for position, cell in enumerate(passed, start=1):
-        if leader is None or not _tie(cell, leader, seed, floor):
+        if leader is None or not tied(cell, leader, ratio(cell, leader, seed=seed), floor):
             leader, rank = cell, position
         to_best = ratio(cell, passed[0], seed=seed) if position > 1 else Interval(1.0, 1.0, 1.0)
         assert cell.summary
         ranked.append(replace(cell, summary=replace(cell.summary, ratio_to_best=to_best, rank=rank)))
     return ranked
-
-
-def _tie(ours: Cell, theirs: Cell, seed: int, floor: float) -> bool:
-    """Inside the interval or the floor; without a whole interval also inside what launches differ by."""
-    assert ours.summary and theirs.summary
-    found = ratio(ours, theirs, seed=seed)
-    if found.confidence < CONFIDENCE:
-        floor = max(floor, ours.summary.launch_spread or 0.0, theirs.summary.launch_spread or 0.0)
-    return statistics.is_tie(found, floor)
 
 
 def _summary(cell: Cell, seed: int) -> Summary | None:
