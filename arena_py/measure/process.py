@@ -93,7 +93,7 @@ class Runner:
     limits: GateLimits
     threads: int
     timeouts_s: Mapping[str, float]
-    allowed: Limits
+    allowed: Limits | None = None
     scratch: Path
     """Where each launch gets a folder of its own, with room for a file of all outputs."""
 
