@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent.parent / folder) for folder in ("build", "results")]
+sys.path.insert(0, str(Path(__file__).parent.parent / "build"))
 
 from house import house_fixture
 
