@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +68,7 @@ def build(
     log: Path,
     step: Callable[[str, int, int | None], None],
     tick: Callable[[float], None],
+    environment: Mapping[str, str] | None = None,
 ) -> Path | None:
     """Build a crate's executable in release mode.
 
@@ -80,6 +81,7 @@ def build(
         log: where what cargo says is appended.
         step: told (crate, finished, total).
         tick: told the seconds since the start.
+        environment: variables that cargo reads, beside the driver's own.
 
     Returns:
         The executable, or none when cargo failed: the log says why.
@@ -93,7 +95,8 @@ def build(
     command = [cargo, "build", "--release", *chosen, "--bin", binary]
     command += ["--target-dir", str(target), "--message-format", "json-render-diagnostics"]
     step("starting cargo", 0, watch.total)
-    code = process.run(command, cwd=folder, log=log, environment=QUIET, on_line=watch.line, on_tick=tick)
+    variables = {**QUIET, **(environment or {})}
+    code = process.run(command, cwd=folder, log=log, environment=variables, on_line=watch.line, on_tick=tick)
     return watch.executable if code == 0 else None
 
 

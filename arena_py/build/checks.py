@@ -110,6 +110,24 @@ def _needed(tool: str, users: str) -> Check:
     return Check(tool, "ok", f"{said[0][:50]}, for {users}")
 
 
+def watchers() -> list[Check]:
+    """The programs that `audit` and `bundle` take where they are; they do without, and say so."""
+    if sys.platform != "linux":
+        return []
+    return [
+        _optional("strace", "strace", "audit and bundle see what Python opens, and not what native code does"),
+        _optional("bubblewrap", "bwrap", "bundle --verify takes unshare or chroot in its place"),
+    ]
+
+
+def _optional(package: str, program: str, without: str) -> Check:
+    path = shutil.which(program)
+    if path is None:
+        return Check(package, "warning", f"not found: {without}", tools.get(package))
+    said = (process.output([path, "--version"]) or path).splitlines()
+    return Check(package, "ok", said[0][:50])
+
+
 def vulkan_device() -> Check:
     """The Vulkan loader and a driver."""
     if vulkan.loader() is None:

@@ -17,6 +17,8 @@ else:
 
 NOT_BUILT_IN = frozenset({"target", "tests", "benches", "examples", "__pycache__"})
 """Folders of a crate that do not reach its executable."""
+NOT_READ = frozenset({"Cargo.lock", "pyproject.toml", "rustfmt.toml"})
+"""Nor do these files; the lock has a hash of its own."""
 SETTINGS = ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTUP_TOOLCHAIN")
 SETTINGS_PREFIX = "CARGO_PROFILE_"
 
@@ -64,7 +66,7 @@ def _files(crate: Path) -> list[Path]:
     for folder in _crates(crate):
         for parent, folders, names in os.walk(folder):
             folders[:] = [name for name in folders if not name.startswith(".") and name not in NOT_BUILT_IN]
-            found |= {Path(parent) / name for name in names if name != "Cargo.lock" and not name.startswith(".")}
+            found |= {Path(parent) / name for name in names if name not in NOT_READ and not name.startswith(".")}
         # A member of a workspace inherits versions, dependencies and profiles from the manifest above it.
         above = folder.parent / "Cargo.toml"
         if above.is_file():

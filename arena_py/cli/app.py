@@ -41,6 +41,14 @@ VERBS = {
     "verify": Verb(
         "arena_py.cli.verify:verify", "Prove the numbers of runners without measuring them, or test the gate itself."
     ),
+    "audit": Verb(
+        "arena_py.cli.audit:audit",
+        "Measure what has to be shipped to run a model: executables, environments, start-up, memory.",
+    ),
+    "bundle": Verb(
+        "arena_py.cli.bundle:bundle",
+        "Pack the smallest archive that runs a model, or prove that one does with nothing else.",
+    ),
     "report": Verb(
         "arena_py.cli.report:report", "Make a page of runs, a folder of pages, or Markdown for a pull request."
     ),

@@ -30,7 +30,8 @@ def diff(
 
     `diff RUN_A RUN_B` compares RUN_B with RUN_A; `diff --baseline NAME [RUN]` compares a run, the latest when absent,
     with a baseline that `compare --save-baseline NAME` kept. A run is the name of a folder under artifacts/results, a
-    path, or `latest`. Nothing is refused: where machine, versions, weights or threads differ, that is said first.
+    path, or `latest`; two audits (folders or paths of `audit.json`) show what grew, by crate and by package. Nothing is
+    refused: where machine, versions, weights or threads differ, that is said first.
     Ends with 1 when a cell that passed is now wrong or broken, with 3 when one became slower, with 0 otherwise.
 
     Args:
@@ -44,6 +45,8 @@ def diff(
     from arena_py.results.difference import difference
 
     limit = share(fail_above)
+    if baseline is None and run_a is not None and run_b is not None and _grown(run_a, run_b, format):
+        return 0
     if baseline is not None:
         if run_b is not None:
             raise ArenaError("--baseline takes one run", hint="diff --baseline NAME RUN, or diff RUN_A RUN_B")
@@ -92,6 +95,32 @@ def share(words: str | None) -> float:
     if not 0 <= value < float("inf") or (value >= 1 and not words.endswith("%")):
         raise ArenaError(f"--fail-above {words}: not a share", hint="as in --fail-above 5% or --fail-above 0.05")
     return value
+
+
+def _grown(name_a: str, name_b: str, format_: str) -> bool:
+    """Compare two audits, if these are names of some.
+
+    Raises:
+        ArenaError: only one of them is.
+    """
+    from arena_py.results import audits
+
+    paths = [audits.find(name) for name in (name_a, name_b)]
+    if paths[0] is None and paths[1] is None:
+        return False
+    if paths[0] is None or paths[1] is None:
+        other = name_a if paths[0] is None else name_b
+        raise ArenaError(f"{other} is not an audit, the other one is", hint="diff two audits, or two runs")
+    from arena_py.cli.tables import console
+    from arena_py.footprint.growth import difference
+    from arena_py.report import growth as report
+
+    found = difference(audits.load(paths[0]), audits.load(paths[1]))
+    if format_ == "table":
+        report.show(found, console())
+    else:
+        sys.stdout.write({"md": report.markdown, "json": report.json}[format_](found))
+    return True
 
 
 def _floor(run: Run) -> Floor | None:

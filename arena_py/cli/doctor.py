@@ -113,6 +113,7 @@ def _tools(known: list[Framework]) -> list[Check]:
         checks.rustc(rust),
         checks.c_compiler(),
         *checks.needed_tools(known),
+        *checks.watchers(),
         checks.vulkan_device(),
         checks.cpu(),
         checks.memory(),

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from arena_py.contract import messages
+from arena_py.footprint.document import Audit
 from arena_py.manifest.framework import Framework
 from arena_py.manifest.model import ModelFile
 from arena_py.manifest.suite import Suite
@@ -25,6 +26,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     "manifest.model": {"title": "manifests/models/NAME.toml", "type": ModelFile},
     "manifest.suite": {"title": "manifests/suites/NAME.toml", "type": Suite},
     "run": {"title": "artifacts/results/RUN/run.json", "type": Run},
+    "audit": {"title": "artifacts/results/RUN/audit.json", "type": Audit},
 }
 
 

@@ -1,0 +1,51 @@
+"""A Rust runner built once more with its symbols, in a target folder of its own: for the share of each crate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from arena_py import places
+from arena_py.build import cargo, sources, tools
+from arena_py.build.environment import log_of
+from arena_py.manifest import Framework
+
+KEPT = {"CARGO_PROFILE_RELEASE_STRIP": "none"}
+"""The release profile otherwise as it is: the code differs by less than a thousandth, which the entry tells."""
+
+
+def build(framework: Framework, features: list[str], say: Callable[[str], None]) -> Path | str:
+    """The executable with symbols, or why there is none.
+
+    Args:
+        framework: a Rust framework.
+        features: beyond the default ones.
+        say: told that it begins.
+    """
+    tool = tools.cargo()
+    if tool is None:
+        return "cargo is not installed"
+    assert framework.crate is not None
+    log = log_of(f"{framework.name}-symbols")
+    say(f"{framework.name}: building it with symbols")
+    try:
+        made = cargo.build(
+            tool,
+            sources.folder_of(framework.crate),
+            binary=f"arena-{framework.crate}",
+            features=features,
+            target=target_of(framework.crate),
+            log=log,
+            step=lambda *_: None,
+            tick=lambda _: None,
+            environment=KEPT,
+        )
+    except OSError as error:
+        return str(error)
+    return made or f"cargo failed, see {log}"
+
+
+def target_of(crate: str) -> Path:
+    """Cargo's target folder of such builds: that of the usual ones stays what it is."""
+    usual = places.cargo_target(crate)
+    return usual / "symbols" if usual.name == "target" else usual.with_name(f"{usual.name}-symbols")

@@ -1,0 +1,65 @@
+"""Audits on disk: `artifacts/results/TIME-audit/audit.json`, beside the runs, with each entry's bill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from arena_py import places
+from arena_py.errors import ArenaError
+from arena_py.footprint import sbom
+from arena_py.footprint.document import SCHEMA, Audit
+from arena_py.results import store
+
+AUDIT = "audit.json"
+REPORT = "audit.md"
+
+
+def encode(audit: Audit) -> bytes:
+    """The document as it is stored: indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(audit), indent=1) + b"\n"
+
+
+def save(folder: Path, audit: Audit, report: str) -> None:
+    """Write the document, its report and the bills of its entries.
+
+    Raises:
+        ArenaError: they cannot be written.
+    """
+    for entry in audit.entries:
+        if entry.sbom is not None:
+            store.write(folder / entry.sbom, sbom.document(entry).encode())
+    store.write(folder / REPORT, report.encode())
+    store.write(folder / AUDIT, encode(audit))
+
+
+def find(name: str) -> Path | None:
+    """The document that a path, a folder or the name of a stored audit means; none when it means something else."""
+    path = Path(name)
+    candidates = (path, path / AUDIT, places.artifacts() / "results" / name / AUDIT)
+    return next((each for each in candidates if each.name == AUDIT and each.is_file()), None)
+
+
+def load(path: Path) -> Audit:
+    """A stored audit.
+
+    Raises:
+        ArenaError: it cannot be read, or is of another version.
+    """
+    try:
+        content = path.read_bytes()
+        version = msgspec.json.decode(content, type=_Version).schema
+        if version != SCHEMA:
+            raise ArenaError(
+                f"{path}: schema {version}, this arena reads {SCHEMA}", hint="use the arena version that wrote it"
+            )
+        return msgspec.json.decode(content, type=Audit)
+    except OSError as error:
+        raise ArenaError(f"{path}: {error.strerror or error}", exit_code=1) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ArenaError(f"{path}: not an audit: {error}") from error
+
+
+class _Version(msgspec.Struct):
+    schema: int
