@@ -1,6 +1,12 @@
 """`report`: what it writes, and what it refuses."""
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
+
 from run_documents import around, cell, run
 
 from arena_py.cli.app import main
