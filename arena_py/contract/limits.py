@@ -12,7 +12,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -26,8 +26,12 @@ SHARE = 0.9
 LEAST_FILE_BYTES = 4 << 30
 """The default never forbids a smaller file: shared memory and caches count as files, too."""
 TICK_S = 0.1
+IDLE_S = 5.0
+"""Between two looks at a runner that is asked nothing: many are alive while one is measured."""
 SCAN_S = 0.5
-"""Between two looks at all processes and the scratch folder, at least; a look may take a hundredth of the time."""
+SCAN_SHARE = 300
+"""Between two looks at all processes and the scratch folder, at least, and so many times as long as a look takes:
+samples are being taken meanwhile."""
 MOST_FILES = 20_000
 """Files of a scratch folder that are weighed."""
 GIB = 1 << 30
@@ -89,24 +93,41 @@ class LimitWatch(threading.Thread):
         self._memory_bytes = limits.most_memory_bytes()
         self._scratch_bytes = limits.most_file_bytes(scratch)
         self._stopped = threading.Event()
+        self._asked = threading.Event()
         self.start()
 
     def stop(self) -> None:
         """Look no more."""
         self._stopped.set()
+        self._asked.set()
+
+    @contextlib.contextmanager
+    def closely(self) -> Iterator[None]:
+        """The runner is being asked something: look often."""
+        self._asked.set()
+        try:
+            yield
+        finally:
+            self._asked.clear()
+
+    def _pause(self) -> None:
+        """Until the next look; a request shorter than a tick is never looked at."""
+        if self._asked.is_set() or self._asked.wait(IDLE_S):
+            self._stopped.wait(TICK_S)
 
     def run(self) -> None:
-        """Look at the runner every tenth of a second, at everything else twice a second."""
+        """Look at a runner that is asked something every tenth of a second, at all that it started less often."""
         runner, next_scan = None, 0.0
         with contextlib.suppress(psutil.Error):
             runner = psutil.Process(self._pid)
-        while runner and not self._stopped.wait(TICK_S):
+        while runner and not self._stopped.is_set():
+            self._pause()
             try:
                 what = self._too_much([runner])
                 if not what and time.monotonic() >= next_scan:
                     before = time.monotonic()
                     what = self._too_much([runner, *containment.descendants(self._pid)]) or self._too_large()
-                    next_scan = time.monotonic() + max(SCAN_S, 100 * (time.monotonic() - before))
+                    next_scan = time.monotonic() + max(SCAN_S, SCAN_SHARE * (time.monotonic() - before))
             except psutil.NoSuchProcess:
                 return
             except (psutil.Error, OSError):

@@ -340,11 +340,20 @@ class Session:
             failed.append(error)
 
     def _line(self, op: str, timeout_s: float) -> tuple[int, bytes]:
+        with self._watch.closely() if self._watch else contextlib.nullcontext():
+            at_ns, line = self._next(op, timeout_s)
+        if line is None:
+            self._answers.lines.put((at_ns, None))
+            raise self._ended(op)
+        if isinstance(line, TooLong):
+            raise self._violation(f"a line longer than {m.MAX_LINE_BYTES} bytes")
+        return at_ns, line
+
+    def _next(self, op: str, timeout_s: float) -> tuple[int, bytes | TooLong | None]:
         until = time.monotonic() + timeout_s
         while True:
             try:
-                at_ns, line = self._answers.lines.get(timeout=max(0.0, min(LOOK_S, until - time.monotonic())))
-                break
+                return self._answers.lines.get(timeout=max(0.0, min(LOOK_S, until - time.monotonic())))
             except queue.Empty:
                 # Something that it started may keep its standard output open.
                 if self._process.poll() is not None and self._answers.lines.empty():
@@ -352,12 +361,6 @@ class Session:
                 if time.monotonic() >= until:
                     self._broken = RunnerFailed("timed_out", f"{op}: no answer within {timeout_s:g} s")
                     raise self._broken from None
-        if line is None:
-            self._answers.lines.put((at_ns, None))
-            raise self._ended(op)
-        if isinstance(line, TooLong):
-            raise self._violation(f"a line longer than {m.MAX_LINE_BYTES} bytes")
-        return at_ns, line
 
     def _ready(self, line: bytes) -> m.Ready:
         try:

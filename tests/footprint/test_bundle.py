@@ -80,12 +80,11 @@ def test_inside_there_is_nothing_else(luminal, tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     isolation.prepare(root)
-    made = bundle.unpack(luminal, root / "arena")
-    loader = made.command[0].replace("{here}", isolation.BUNDLE)
-    for program in ("/bin/sh", "/usr/bin/env"):
-        done = subprocess.run(way.command(root, [loader, program], {}), capture_output=True, text=True, check=False)
+    bundle.unpack(luminal, root / "arena")
+    for program in ("/bin/sh", "/usr/bin/env", sys.executable):
+        done = subprocess.run(way.command(root, [program], {}), capture_output=True, text=True, check=False)
         assert done.returncode != 0
-        assert "No such file" in done.stderr or "cannot open" in done.stderr
+        assert "No such file" in done.stderr
 
 
 @pytest.mark.parametrize("missing", ["lib/libm.so.6", "model/weights.safetensors"])
