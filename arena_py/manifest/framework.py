@@ -19,7 +19,7 @@ RUST_KEYS = ("features",)
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One way to run a framework: a backend and its settings."""
 
-    name: str
+    name: toml.Name
     backend: str
     precision: Precision = "f32"
     boundary: BoundaryName = "host"
@@ -33,7 +33,7 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Python: all pins of an environment of its own, the framework's first; the lock is `NAME-VARIANT.lock`."""
     torch_backend: str | None = None
     """Python: torch's wheels in an environment of its own are those of this index of PyTorch (`rocm7.2`, `xpu`)."""
-    tools: list[str] = []
+    tools: list[toml.Name] = []
     """Programs that running it needs, besides its device: `c++`, or the name of an executable on `PATH`."""
     platforms: list[str] = []
     """`sys.platform` values where it exists; empty: everywhere."""
@@ -47,7 +47,7 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`manifests/frameworks/NAME.toml`."""
 
-    name: str
+    name: toml.Name
     title: str
     language: Literal["python", "rust"]
     version: str
@@ -62,7 +62,7 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compiled: dict[str, dict[str, str]] = {}
     """Python: packages that are compiled where the environment is made, and the settings of each build.
     `{processor}` is replaced by a short name for what the processor can do."""
-    crate: str | None = None
+    crate: toml.Name | None = None
     """Rust: the folder under `rust_bins/`; the executable is `arena-CRATE`."""
     notes: str = ""
 

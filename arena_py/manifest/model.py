@@ -17,7 +17,7 @@ CaseTask: TypeAlias = Literal["infer", "latency", "decode", "train", "step"]
 class ShapeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Input shapes with a name (`b1s128`), and the tasks that run on them."""
 
-    name: str
+    name: toml.Name
     tasks: list[CaseTask]
     sizes: dict[str, Positive]
     """The architecture's own size names: `batch`, `seq`, ..."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,6 +18,9 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+-]*\Z")]
+"""What becomes part of a path or a command: no separator, no option, nothing hidden."""
 
 
 def names(folder: str) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from arena_py import manifest
 from arena_py.errors import ArenaError
 from arena_py.manifest import toml
-from arena_py.manifest.framework import parse
+from arena_py.manifest.framework import Framework, parse
 from arena_py.manifest.model import ModelFile
 
 MODEL = Path(toml.find("models", "llama-tiny"))
@@ -54,6 +54,20 @@ def test_a_wrong_manifest_is_refused_by_key(tmp_path: Path, old: str, new: str, 
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ArenaError, match=words):
         manifest.model(str(path))
+
+
+@pytest.mark.parametrize("key", ["name", "crate", "variants.name", "variants.tools"])
+@pytest.mark.parametrize("name", ["../x", "/x", "x/y", ".x", "-x", "", "x\\ny", "x y"])
+def test_a_name_that_leaves_its_folder_is_refused(tmp_path: Path, key: str, name: str) -> None:
+    keys = {"name": '"rusty"', "crate": '"rusty"', "variants.name": '"cpu"', "variants.tools": '["cc"]'}
+    keys[key] = f'["{name}"]' if key == "variants.tools" else f'"{name}"'
+    path = tmp_path / "rusty.toml"
+    path.write_text(
+        f'title = "Rusty"\nlanguage = "rust"\nversion = "1"\nname = {keys["name"]}\ncrate = {keys["crate"]}\n'
+        f'[[variants]]\nbackend = "cpu"\nname = {keys["variants.name"]}\ntools = {keys["variants.tools"]}\n'
+    )
+    with pytest.raises(ArenaError, match=r"Expected `str` matching regex"):
+        toml.read(path, Framework)
 
 
 def test_an_unknown_name_gets_the_closest_one() -> None:
