@@ -19,7 +19,7 @@ else:
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+-]*\Z")]
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$(?!\n)")]
 """What becomes part of a path or a command: no separator, no option, nothing hidden."""
 
 

@@ -57,7 +57,7 @@ def test_a_wrong_manifest_is_refused_by_key(tmp_path: Path, old: str, new: str, 
 
 
 @pytest.mark.parametrize("key", ["name", "crate", "variants.name", "variants.tools"])
-@pytest.mark.parametrize("name", ["../x", "/x", "x/y", ".x", "-x", "", "x\\ny", "x y"])
+@pytest.mark.parametrize("name", ["../x", "/x", "x/y", ".x", "-x", "", "x\\ny", "x\\n", "x y"])
 def test_a_name_that_leaves_its_folder_is_refused(tmp_path: Path, key: str, name: str) -> None:
     keys = {"name": '"rusty"', "crate": '"rusty"', "variants.name": '"cpu"', "variants.tools": '["cc"]'}
     keys[key] = f'["{name}"]' if key == "variants.tools" else f'"{name}"'
