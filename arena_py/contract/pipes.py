@@ -10,6 +10,7 @@ import os
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 
 from arena_py.contract.messages import MAX_LINE_BYTES
@@ -25,7 +26,7 @@ class TooLong(Exception):
     """A line longer than the contract allows."""
 
 
-class _Reader(threading.Thread):
+class _Reader(threading.Thread, ABC):
     def __init__(self, descriptor: int) -> None:
         super().__init__(daemon=True)
         self._descriptor = os.dup(descriptor)
@@ -39,9 +40,9 @@ class _Reader(threading.Thread):
         finally:
             os.close(self._descriptor)
 
+    @abstractmethod
     def read(self) -> None:
         """Everything until the end."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         """Nothing is wanted any more; waits a moment for what is on its way."""

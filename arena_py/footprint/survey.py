@@ -179,16 +179,7 @@ class _Survey:
 
     def runner(self, candidate: Candidate, built: Built, files: CaseFiles) -> Runner:
         """A variant on the files of one case."""
-        return Runner(
-            candidate=candidate,
-            built=built,
-            files=files,
-            limits=self.plan.suite.gate[candidate.variant.precision],
-            threads=self.plan.threads,
-            timeouts_s=self.plan.suite.timeout_s,
-            allowed=self.plan.suite.limits,
-            scratch=self.scratch,
-        )
+        return Runner.of(self.plan, candidate, built, files, self.scratch)
 
 
 def _absent(candidate: Candidate, status: Status, reason: str) -> Entry:

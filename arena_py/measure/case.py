@@ -130,17 +130,7 @@ class CaseMeasurement:
             if entrant.alive and isinstance(built, Built):
                 if built.in_process:
                     entrant.notes.append(IN_PROCESS)
-                runner = Runner(
-                    candidate=candidate,
-                    built=built,
-                    files=files,
-                    limits=self._plan.suite.gate[candidate.variant.precision],
-                    threads=self._plan.threads,
-                    timeouts_s=self._plan.suite.timeout_s,
-                    allowed=self._plan.suite.limits,
-                    scratch=scratch,
-                )
-                seats.append(Seat(runner, entrant))
+                seats.append(Seat(Runner.of(self._plan, candidate, built, files, scratch), entrant))
         return seats
 
     def _cell(self, candidate: Candidate) -> Cell:

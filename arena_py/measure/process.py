@@ -16,7 +16,7 @@ from arena_py.contract.limits import Limits
 from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared, Samples
 from arena_py.contract.session import SETTLED_S, Session
 from arena_py.manifest import GateLimits
-from arena_py.measure.plan import Candidate
+from arena_py.measure.plan import Candidate, Plan
 from arena_py.results.document import Verification
 from arena_py.verify import gate
 from arena_py.verify.cases import CaseFiles
@@ -96,6 +96,20 @@ class Runner:
     allowed: Limits | None = None
     scratch: Path
     """Where each launch gets a folder of its own, with room for a file of all outputs."""
+
+    @classmethod
+    def of(cls, plan: Plan, candidate: Candidate, built: Built, files: CaseFiles, scratch: Path) -> Runner:
+        """A variant with the gate, the threads, the times and the limits of a plan."""
+        return cls(
+            candidate=candidate,
+            built=built,
+            files=files,
+            limits=plan.suite.gate[candidate.variant.precision],
+            threads=plan.threads,
+            timeouts_s=plan.suite.timeout_s,
+            allowed=plan.suite.limits,
+            scratch=scratch,
+        )
 
     @property
     def label(self) -> str:

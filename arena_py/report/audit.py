@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv as writer
-import io
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
 from arena_py.report import text
+from arena_py.report.csv import written
 from arena_py.report.markdown import escaped
 from arena_py.results import audits
 
@@ -181,13 +180,7 @@ def markdown(found: Audit) -> str:
 
 def csv(found: Audit) -> str:
     """A head and a row for each entry, plain numbers, units in the names."""
-    rows = [_row(entry) for entry in found.entries]
-    stream = io.StringIO()
-    if rows:
-        table = writer.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    return stream.getvalue()
+    return written([_row(entry) for entry in found.entries])
 
 
 def json(found: Audit) -> str:

@@ -12,7 +12,11 @@ from arena_py.results.summary import in_order
 
 def csv(run: Run) -> str:
     """A head and a row for each cell, cases in the run's order and each ranked first to last."""
-    rows = [_row(cell) for cell in _ordered(run)]
+    return written([_row(cell) for cell in _ordered(run)])
+
+
+def written(rows: list[dict[str, object]]) -> str:
+    """A head and the rows; nothing when there are none."""
     stream = io.StringIO()
     if rows:
         table = writer.DictWriter(stream, list(rows[0]), lineterminator="\n")

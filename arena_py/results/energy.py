@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from arena_py.measure import statistics
+from arena_py.measure.warnings import OTHERS_SHARE
 from arena_py.results.document import Cell, Energy, Turn
 from arena_py.results.observed import Observation
 from arena_py.results.summary import NS_PER_S, steady
 
 SHORTEST_S = 1.0
 """Counted in all: NVML's counter moves about ten times a second, RAPL's a thousand times."""
-OTHERS_SHARE = 0.10
-"""Of the runners' threads: what other programs may take while joules of the whole machine are counted."""
 
 
 def with_energy(cells: Sequence[Cell], observations: Sequence[Observation], *, seed: int) -> list[Cell]:
