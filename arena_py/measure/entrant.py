@@ -30,6 +30,8 @@ MOST_ITERATIONS = 256
 WARMUP_TURNS = 5
 WARM = 0.95
 """A warm-up turn that takes at least this share of the one before it is the last."""
+LAUNCH_TURNS = 4
+"""Of each launch, at least: fewer cannot tell what launches differ by from what their turns do."""
 SLOW_SAMPLES = 2
 """One sample has no spread."""
 NS_PER_S = 1e9
@@ -118,7 +120,7 @@ class Entrant:
         part = (launch + 1) / self.planned_launches
         if sum(samples_ns) >= self.sampling.budget_s * NS_PER_S * part:
             return True
-        if len(here) * self.planned_launches < FEWEST_FOR_INTERVAL:
+        if len(here) < LAUNCH_TURNS or len(here) * self.planned_launches < FEWEST_FOR_INTERVAL:
             return False
         return len(samples_ns) >= self.sampling.max_samples * part or self._narrow(part)
 

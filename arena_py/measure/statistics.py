@@ -52,9 +52,15 @@ def median_interval(turns: Turns, *, seed: int, launches: Sequence[int] | None =
         return Interval(value, low, high, range_confidence(len(centres)))
     if np.ptp(samples[~np.isnan(samples)]) == 0:
         return Interval(value, value, value)
-    found = resampling.replicates(samples, _launches(launches, len(samples)), np.random.default_rng(seed))
-    low, high = resampling.interval(value, found, resampling.without_each(samples))
-    return Interval(value, min(low, value), max(high, value))
+    of_each, generator = _launches(launches, len(samples)), np.random.default_rng(seed)
+    within = resampling.over_turns(samples, of_each, generator)
+    return _interval(
+        value,
+        within,
+        resampling.over_launches(samples, of_each, generator) if of_each.max() else within,
+        resampling.without_each(samples),
+        count=int(of_each.max()) + 1,
+    )
 
 
 def ratio_interval(
@@ -109,13 +115,14 @@ def independent_ratio(
     value = above / below
     if np.ptp(a[~np.isnan(a)]) == 0 and np.ptp(b[~np.isnan(b)]) == 0:
         return Interval(value, value, value)
-    of_a, of_b = launches or (None, None)
+    of_a, of_b = (_launches(each, len(of)) for each, of in zip(launches or (None, None), (a, b), strict=True))
     generator = np.random.default_rng(seed)
-    found = resampling.replicates(a, _launches(of_a, len(a)), generator)
-    found = found / resampling.replicates(b, _launches(of_b, len(b)), generator)
+    within, whole = (
+        resample(a, of_a, generator) / resample(b, of_b, generator)
+        for resample in (resampling.over_turns, resampling.over_launches)
+    )
     jackknife = np.concatenate([resampling.without_each(a) / below, above / resampling.without_each(b)])
-    low, high = resampling.interval(value, found, jackknife)
-    return Interval(value, min(low, value), max(high, value))
+    return _interval(value, within, whole, jackknife, count=min(int(of_a.max()), int(of_b.max())) + 1)
 
 
 def geometric_mean(ratios: Sequence[Interval]) -> Interval:
@@ -195,6 +202,13 @@ def _matrix(turns: Turns) -> Floats:
     for row, turn in zip(matrix, turns, strict=True):
         row[: len(turn)] = turn
     return matrix
+
+
+def _interval(value: float, turns: Floats, launches: Floats, jackknife: Floats, *, count: int) -> Interval:
+    """The interval of an estimate from its replicates over turns and over launches; the estimate is always in it."""
+    low, high = resampling.interval(value, turns, jackknife, count)
+    ends = min(low, value), max(high, value)
+    return Interval(value, *resampling.widened(value, ends, resampling.between(turns, launches, count)))
 
 
 def _launches(launches: Sequence[int] | None, turns: int) -> resampling.Positions:

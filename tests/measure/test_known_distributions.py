@@ -63,6 +63,25 @@ def test_medians_and_intervals_hold_the_truth(draw, truth_ms):
     assert sum(abs(each.value / (truth_ms * MS) - 1) < 0.015 for each in found) >= RIGHT
 
 
+@pytest.mark.parametrize("launches", [3, 6])
+@pytest.mark.parametrize(("noise", "between"), [(0.01, 0.005), (0.01, 0.01), (0.005, 0.02)])
+def test_what_launches_differ_by_is_in_the_intervals(launches, noise, between):
+    """Turns of one process agree better than processes do: more turns must not look like more knowledge.
+
+    Three launches hold the truth in 91 to 97 of 100 on the average (of 300 seeds), six in 93 to 98.
+    """
+    plan = Sampling(launches=launches, min_samples=5, max_samples=200, half_width=0.015, budget_s=20.0)
+    medians = ties = 0
+    for seed in SEEDS:
+        found = cells({"a": jitter(10, noise), "b": jitter(10, noise)}, seed, plan, launch_jitter=between)
+        median, other = found["a"].summary.median_ns, found["b"].summary
+        medians += median.low <= 10 * MS <= median.high
+        ties += {found["a"].summary.rank, other.rank} == {1}
+    least = 88 if launches == 3 else 91  # an estimate of an estimate: +- 3
+    assert medians >= least
+    assert ties >= least
+
+
 def drift(seconds):
     """Half a per cent slower with every second."""
     return 1 + 0.005 * seconds
@@ -79,11 +98,13 @@ SCENARIOS = {
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_same_thing_twice_is_a_tie(scenario):
     make, plan, world = SCENARIOS[scenario]
+    # Of two modes 96 of 100 are right on the average: a hundred seeds would be a throw of dice, four hundred are none.
+    seeds = range(400 if scenario == "bimodal" else 100)
     ties = 0
-    for seed in SEEDS:
+    for seed in seeds:
         found = cells({"a": make(1.0), "b": make(1.0)}, seed, plan, **world)
         ties += {each.summary.rank for each in found.values()} == {1}
-    assert ties >= RIGHT
+    assert ties / len(seeds) >= RIGHT / 100
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
