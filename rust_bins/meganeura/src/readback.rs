@@ -1,8 +1,8 @@
 //! Reading outputs back through memory that the host reads fast.
 //!
 //! The framework keeps outputs and parameters in memory that is the device's own and yet visible to the host. A discrete
-//! GPU shows it uncached over its bus: copying 25 MB of logits out of it takes most of a second
-//! (`docs/framework-notes/meganeura.md`). Here the device copies them to cached memory first.
+//! GPU shows it uncached over its bus, where reads of the host are very slow (`docs/framework-notes/meganeura.md`). Here
+//! the device copies them to cached memory first.
 
 use std::sync::Arc;
 
