@@ -21,6 +21,7 @@ from arena_py.measure.plan import Candidate, Plan
 from arena_py.measure.process import Runner
 from arena_py.measure.progress import Progress
 from arena_py.measure.sampling import Schedule, Seat
+from arena_py.measure.sweep import TooLarge, check_reference
 from arena_py.measure.watch import Watch
 from arena_py.results.document import Cell, Prepared, Status, Verification
 from arena_py.verify import cases, gate
@@ -46,6 +47,8 @@ def prepare(
     if not any(isinstance(runners[candidate.label], Built) for candidate in plan.candidates):
         return None
     try:
+        if plan.sweep:
+            check_reference(case, available_bytes())
         return cases.prepare(
             case,
             canon,
@@ -125,6 +128,8 @@ class CaseMeasurement:
         elif precision not in gated:
             known = ", ".join(gated)
             entrant.fail("unsupported", f"suite {self._plan.suite_name} has a gate for {known}, not {precision}", [])
+        elif isinstance(self._files, TooLarge):
+            entrant.fail("skipped", self._files.message, [])
         elif isinstance(self._files, ArenaError):
             # Nothing can be verified without the reference, and nothing that is not verified is measured.
             reason = f"the case could not be prepared: {_with_hint(self._files.message, self._files.hint)}"

@@ -13,6 +13,10 @@ from arena_py.manifest import Case
 from arena_py.manifest.model import ShapeSpec
 from arena_py.results.document import Cell
 
+FLOAT64_BYTES = 8
+COPIES = 3
+"""Of the logits at once: the product, its softmax or gradient, and what is written."""
+GIB = 1 << 30
 LETTERS = {"batch": "b", "seq": "s", "frames": "f", "prefix": "p", "height": "h", "width": "w", "size": "x"}
 """Of sizes in the names of shapes."""
 
@@ -70,6 +74,28 @@ def at_least(case: Case, other: Case) -> bool:
     ours, theirs = case.shape.sizes, other.shape.sizes
     same = (case.model.name, case.task) == (other.model.name, other.task)
     return same and ours.keys() == theirs.keys() and all(ours[name] >= theirs[name] for name in ours)
+
+
+class TooLarge(ArenaError):
+    """The float64 reference of a shape does not fit: nothing on it could be verified."""
+
+
+def check_reference(case: Case, available_bytes: int) -> None:
+    """Check that the reference's logits, by far its largest tensor, have room; of other models nothing is known.
+
+    Raises:
+        TooLarge: they have not.
+    """
+    vocabulary = case.model.file.config.get("vocab_size")
+    sizes = case.shape.sizes
+    if not isinstance(vocabulary, int) or case.task not in ("infer", "train", "step"):
+        return
+    logits_bytes = sizes.get("batch", 1) * sizes.get("seq", 1) * vocabulary * FLOAT64_BYTES
+    if logits_bytes * COPIES > available_bytes:
+        raise TooLarge(
+            f"its float64 reference needs about {logits_bytes * COPIES / GIB:.0f} GiB, "
+            f"{available_bytes / GIB:.0f} GiB are available"
+        )
 
 
 class Ended:

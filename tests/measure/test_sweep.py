@@ -8,7 +8,7 @@ from arena_py.contract.session import RunnerFailed
 from arena_py.errors import ArenaError
 from arena_py.measure.entrant import Entrant
 from arena_py.measure.plan import Selection, make_plan
-from arena_py.measure.sweep import Ended, at_least, parse
+from arena_py.measure.sweep import Ended, TooLarge, at_least, check_reference, parse
 
 
 def plan(*sweep: str, **selection: object):
@@ -83,3 +83,12 @@ def test_a_runner_that_dies_of_memory_is_out_of_memory(status: str, reason: str,
     entrant = Entrant("cell", plan().sampling)
     entrant.fail_with(RunnerFailed(status, reason), log)
     assert (entrant.status, entrant.reason) == (becomes, reason)
+
+
+def test_a_reference_without_room_is_told_before_it_is_computed():
+    (case,) = plan("batch=64", "seq=1024").cases
+    check_reference(case, 1 << 40)
+    with pytest.raises(TooLarge, match="needs about 72 GiB, 8 GiB are available"):
+        check_reference(case, 8 << 30)
+    (images,) = plan("batch=64", models=["resnet-50"]).cases
+    check_reference(images, 1)
