@@ -22,7 +22,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cuda_toolkit, "USUAL_HOMES", ())
     monkeypatch.setenv("ARENA_ARTIFACTS", str(tmp_path / "artifacts"))
     monkeypatch.setattr(cuda_toolkit, "devices", list)
-    monkeypatch.setattr(cuda_toolkit.shutil, "which", lambda name: None if name == "nvcc" else shutil.which(name))
+    found = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "nvcc" else found(name))
 
 
 def toolkit(folder: Path) -> Path:
