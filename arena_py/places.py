@@ -32,8 +32,12 @@ def artifacts() -> Path:
     return (root if root != PACKAGE / "data" else Path.cwd()) / "artifacts"
 
 
-def cargo_target(runner: str) -> Path:
-    """The target folder of one runner: below `$ARENA_CACHE` when set, else cargo's default place."""
+def cargo_target(runner: str, variant: str | None = None) -> Path:
+    """The target folder of one runner: below `$ARENA_CACHE` when set, else cargo's default place.
+
+    A variant with a build of its own has one of its own, so that neither build makes the other's compile again.
+    """
     if cache := os.environ.get("ARENA_CACHE"):
-        return Path(cache).absolute() / "cargo" / runner
-    return rust_bins() / runner / "target"
+        return Path(cache).absolute() / "cargo" / (f"{runner}-{variant}" if variant else runner)
+    target = rust_bins() / runner / "target"
+    return target / f"variant-{variant}" if variant else target

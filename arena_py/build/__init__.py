@@ -5,6 +5,7 @@
 """
 
 from arena_py.build.current import PythonEnv, in_process, using
+from arena_py.build.libraries import lacking
 from arena_py.build.outcome import Built, NotBuilt
 from arena_py.build.record import BuildRecord
 from arena_py.build.runners import ensure, identity_of, locate, python_of
@@ -17,6 +18,7 @@ __all__ = [
     "ensure",
     "identity_of",
     "in_process",
+    "lacking",
     "locate",
     "python_of",
     "using",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from arena_py import places
-from arena_py.build import compiled, crate, lockfile, process, sources, tools, vulkan
+from arena_py.build import compiled, crate, cuda_toolkit, libraries, lockfile, process, sources, tools, vulkan
 from arena_py.build.outcome import NotBuilt
 from arena_py.build.progress import size
 from arena_py.errors import ArenaError
@@ -84,12 +84,24 @@ def c_compiler() -> Check:
     name = "c compiler"
     if sys.platform == "win32":
         return Check(name, "ok", "not looked for: cargo finds Visual Studio's own")
-    chosen = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
-    path = next((path for each in chosen if (path := shutil.which(each))), None)
+    path = tools.cc()
     if path is None:
-        return Check(name, "missing", f"{' or '.join(chosen)} not found: cargo cannot link", tools.get_compiler())
+        names = os.environ.get("CC") or " or ".join(tools.CC_NAMES)
+        return Check(name, "missing", f"{names} not found: cargo cannot link", tools.get_compiler())
     said = process.output([path, "--version"]) or ""
     return Check(name, "ok", said.splitlines()[0][:50] if said else path)
+
+
+def cuda() -> Check:
+    """The CUDA toolkit for Rust runners with kernels of their own, and the device to compile for."""
+    name = "cuda toolkit"
+    found = cuda_toolkit.find()
+    if found is not None:
+        capability, why = cuda_toolkit.capability(None)
+        return Check(name, "ok", f"{found.release}, {found.why}; compiles for {capability} ({why})")
+    if obstacle := cuda_toolkit.obstacle():
+        return Check(name, "warning", f"{obstacle.reason}: runners on CUDA cannot be built", obstacle.hint)
+    return Check(name, "ok", "none here: a build that needs one fetches it from the package registry (600 MB)")
 
 
 def needed_tools(known: list[Framework]) -> list[Check]:
@@ -171,7 +183,10 @@ def cpu() -> Check:
 
 def buildable(framework: Framework, variant: Variant | None = None) -> NotBuilt | None:
     """What stands in the way of building a framework, or a variant, here; none when nothing is known to."""
-    return _environment(framework, variant) if framework.language == "python" else _executable(framework)
+    if framework.language == "python":
+        return _environment(framework, variant)
+    toolkit = variant.toolkit if variant else None
+    return _executable(framework) or (cuda_toolkit.obstacle() if toolkit == "cuda" else None)
 
 
 def _environment(framework: Framework, variant: Variant | None) -> NotBuilt | None:
@@ -198,6 +213,8 @@ def _executable(framework: Framework) -> NotBuilt | None:
 
 def device(variant: Variant) -> NotBuilt | None:
     """What device a variant's backend lacks here; none when nothing is known to be missing."""
+    if missing := libraries.find(variant.libraries).missing:
+        return libraries.lacking(missing)
     if variant.backend != "vulkan" or (found := vulkan_device()).status != "missing":
         return None
     return NotBuilt(found.found, hint=found.get)

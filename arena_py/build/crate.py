@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arena_py import places
-from arena_py.build import advice, cargo, prebuilt, record, sources, tools
+from arena_py.build import advice, cargo, cuda_toolkit, prebuilt, record, sources, tools
+from arena_py.build.cuda_toolkit import CudaToolkit
 from arena_py.build.environment import log_of
 from arena_py.build.outcome import Built, NotBuilt
 from arena_py.build.process import tail
 from arena_py.build.progress import Progress
-from arena_py.build.record import BuildRecord
+from arena_py.build.record import BuildRecord, Toolkit
 from arena_py.errors import ArenaError
 from arena_py.manifest import Framework, Variant
 
@@ -54,7 +55,16 @@ def state(framework: Framework, variant: Variant | None) -> Built | NotBuilt:
         changed = _inputs(framework, variant).differ_from(kept)
     except OSError as error:
         return NotBuilt(f"its sources or its executable cannot be read: {error}", hint=hint)
-    return NotBuilt(f"{changed} since it was built", hint=hint) if changed else Built([str(executable)], kept)
+    if changed:
+        return NotBuilt(f"{changed} since it was built", hint=hint)
+    if kept.toolkit and (other := [each for each in cuda_toolkit.devices() if not _runs_on(kept.toolkit, each)]):
+        told = f"its kernels are compiled for compute capability {kept.toolkit.capability}, this machine has {other[0]}"
+        return NotBuilt(told, hint=hint)
+    return Built([str(executable)], kept)
+
+
+def _runs_on(toolkit: Toolkit, device: str) -> bool:
+    return cuda_toolkit.runs_on(toolkit.capability, device)
 
 
 def build(framework: Framework, variant: Variant | None, progress: Progress) -> Built | NotBuilt:
@@ -115,6 +125,7 @@ class _Inputs:
     """Everything that decides what the executable is."""
 
     features: list[str]
+    rustflags: list[str]
     source_sha256: str
     lock_sha256: str
     compiler: str | None
@@ -125,6 +136,7 @@ class _Inputs:
             "Cargo.lock changed": self.lock_sha256 != kept.lock_sha256,
             "its sources or cargo's settings changed": self.source_sha256 != kept.source_sha256,
             "its cargo features changed": self.features != kept.features,
+            "its compiler flags changed": self.rustflags != kept.rustflags,
             f"the compiler became {self.compiler}": self.compiler not in (None, kept.compiler),
         }
         return next((what for what, changed in changes.items() if changed), None)
@@ -135,6 +147,7 @@ def _inputs(framework: Framework, variant: Variant | None) -> _Inputs:
     folder = sources.folder_of(framework.crate)
     return _Inputs(
         features=sorted(variant.features) if variant else [],
+        rustflags=list(variant.rustflags) if variant else [],
         source_sha256=sources.source_sha256(framework.crate),
         lock_sha256=record.sha256_of(folder / "Cargo.lock"),
         compiler=tools.rustc_version(folder) if tools.cargo() else None,
@@ -152,15 +165,24 @@ def _make(
     log.write_bytes(b"")
     started = datetime.datetime.now(datetime.timezone.utc)
     clock = time.monotonic()
+    toolkit: CudaToolkit | None = None
+    built_for = ("", "")
+    if variant is not None and variant.toolkit == "cuda":
+        having = cuda_toolkit.ensure(progress, log)
+        if isinstance(having, NotBuilt):
+            return having
+        toolkit, built_for = having, cuda_toolkit.capability(variant.compute_capability)
+        progress.note(f"{name}: CUDA {toolkit.release} ({toolkit.why}), for {built_for[0]} ({built_for[1]})")
     made = cargo.build(
         tool,
         sources.folder_of(framework.crate),
         binary=f"arena-{framework.crate}",
         features=found.features,
-        target=places.cargo_target(framework.crate),
+        target=places.cargo_target(framework.crate, variant.name if variant else None),
         log=log,
         step=progress.step,
         tick=progress.tick,
+        environment=_variables(found, toolkit, built_for),
     )
     if made is None:
         words = tail(log)
@@ -172,6 +194,10 @@ def _make(
         framework=framework.name,
         version=framework.version,
         features=found.features,
+        rustflags=found.rustflags,
+        toolkit=Toolkit(name="cuda", release=toolkit.release, why=toolkit.why, capability=built_for[0])
+        if toolkit
+        else None,
         source_sha256=found.source_sha256,
         lock_sha256=found.lock_sha256,
         compiler=found.compiler,
@@ -184,6 +210,15 @@ def _make(
     if changed := _inputs(framework, variant).differ_from(kept):
         return NotBuilt(f"{changed} while it was being built", hint="build it again")
     return Built([str(executable)], kept)
+
+
+def _variables(found: _Inputs, toolkit: CudaToolkit | None, built_for: tuple[str, str]) -> dict[str, str]:
+    """What cargo, and the build scripts below it, read of the environment."""
+    variables = toolkit.environment(built_for[0]) if toolkit else {}
+    if found.rustflags:
+        # Cargo takes these in place of the flags in its configuration; the user's own stay.
+        variables["RUSTFLAGS"] = " ".join([*found.rustflags, *os.environ.get("RUSTFLAGS", "").split()])
+    return variables
 
 
 def _place(made: Path, executable: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from arena_py.build.record import BuildRecord, Place
+from arena_py.manifest import Variant
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,16 @@ class Built:
     command: list[str]
     """Its argv, to which `describe` or `serve` is appended."""
     record: BuildRecord
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of its environment: where the dynamic linker finds its libraries."""
+    missing: tuple[str, ...] = ()
+    """Shared libraries that it needs and this machine lacks: it cannot start here."""
     in_process: str | None = None
     """The Python framework that runs in the driver's own process; there is no command then."""
+
+    def environment(self, variant: Variant) -> dict[str, str]:
+        """The environment variables that a runner of this variant is started with, beside the general ones."""
+        return {**variant.environment, **self.variables}
 
     @property
     def shipped_bytes(self) -> int | None:

@@ -36,6 +36,18 @@ class TorchWheels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Of an index of PyTorch: those that it stated when torch was installed; the lock cannot hold them."""
 
 
+class Toolkit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What compiled the kernels of an executable."""
+
+    name: Literal["cuda"]
+    release: str
+    """`13.0`."""
+    why: str
+    """Where it was found."""
+    capability: str
+    """The compute capability that its kernels are compiled for, `90`."""
+
+
 class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One build of one runner."""
 
@@ -60,6 +72,10 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """ISO 8601, UTC."""
     torch: TorchWheels | None = None
     """Of an environment with torch."""
+    rustflags: list[str] = []
+    """The compiler's flags in place of those in the crate's `.cargo/config.toml`."""
+    toolkit: Toolkit | None = None
+    """Of an executable with kernels of its own."""
     place: Place = "own"
     packages: dict[str, str] = {}
     """The versions found in the current interpreter, for which nothing was built: it has neither sources nor a lock, a

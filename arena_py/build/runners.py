@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from arena_py import places
-from arena_py.build import companion, crate, current, environment, locking, tools, torch_wheels
+from arena_py.build import companion, crate, current, environment, libraries, locking, tools, torch_wheels
 from arena_py.build.outcome import Built, NotBuilt
 from arena_py.build.progress import Progress, Silent
 from arena_py.errors import ArenaError
@@ -48,12 +48,12 @@ class Target:
 
 def target_of(framework: Framework, variant: Variant) -> Target:
     """What the variant is started from."""
-    return Target(framework, variant if variant.own_build else None)
+    return Target(framework, framework.builder(variant))
 
 
 def locate(framework: Framework, variant: Variant) -> Built | NotBuilt:
     """How to start a variant, if it is built and nothing changed since; builds nothing."""
-    return _without_a_build(framework, variant) or target_of(framework, variant).state()
+    return _without_a_build(framework, variant) or _linked(framework, variant, target_of(framework, variant).state())
 
 
 def ensure(
@@ -90,7 +90,9 @@ def ensure(
         with locking.held(places.artifacts(), note=progress.note):
             for position, name in enumerate(stale, start=1):
                 outcomes[name] = _build(targets[name], progress, (position, len(stale)), torch, again=again)
-    return {label: ready.get(label) or outcomes[target_of(*pair).name] for label, pair in wanted.items()}
+    return {
+        label: ready.get(label) or _linked(*pair, outcomes[target_of(*pair).name]) for label, pair in wanted.items()
+    }
 
 
 def python_of(name: str) -> Path:
@@ -125,6 +127,15 @@ def _build(target: Target, progress: Progress, place: tuple[int, int], torch: st
     outcome = target.build(progress, torch)
     progress.end(target.name, outcome)
     return outcome
+
+
+def _linked(framework: Framework, variant: Variant, outcome: Built | NotBuilt) -> Built | NotBuilt:
+    """With what its dynamic linker has to be told, or lacks, on this machine."""
+    needed = (framework.builder(variant) or variant).libraries
+    if isinstance(outcome, NotBuilt) or not needed:
+        return outcome
+    found = libraries.find(needed)
+    return replace(outcome, variables=found.variables(), missing=found.missing)
 
 
 def _without_a_build(framework: Framework, variant: Variant) -> Built | NotBuilt | None:

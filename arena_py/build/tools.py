@@ -16,6 +16,7 @@ GET_COMPILER = {
     "darwin": "xcode-select --install",
     "win32": "winget install Microsoft.VisualStudio.2022.BuildTools",
 }
+CC_NAMES = ("cc", "gcc", "clang")
 CXX_NAMES = ("c++", "g++", "clang++")
 
 
@@ -39,6 +40,12 @@ def rustc_version(folder: Path) -> str | None:
     rustc = os.environ.get("RUSTC") or _rust_tool("rustc")
     said = process.output([rustc, "-V"], cwd=folder) if rustc else None
     return said.strip() if said else None
+
+
+def cc() -> str | None:
+    """The path of the C compiler: `$CC`, else the first of the usual names that is on `PATH`."""
+    chosen = [os.environ["CC"]] if os.environ.get("CC") else CC_NAMES
+    return next((path for name in chosen if (path := shutil.which(name))), None)
 
 
 def cxx() -> str | None:

@@ -14,7 +14,7 @@ from arena_py.errors import ArenaError
 Several: TypeAlias = Annotated["list[str] | None", Parameter(negative="", consume_multiple=True)]
 Switch: TypeAlias = Annotated[bool, Parameter(negative=())]
 
-BROKEN = ("wrong", "unreadable", "crashed", "timed_out", "not_built")
+BROKEN = ("wrong", "unreadable", "out_of_memory", "crashed", "timed_out", "not_built")
 
 
 def audit(

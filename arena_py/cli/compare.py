@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from arena_py.verify.cases import CaseFiles
 
 Several: TypeAlias = Annotated["list[str] | None", Parameter(negative="", consume_multiple=True)]
-BROKEN = ("wrong", "crashed", "timed_out", "not_built")
+BROKEN = ("wrong", "out_of_memory", "crashed", "timed_out", "not_built")
 """Statuses that make a run end with 1; `unsupported` and `unavailable` are declared."""
 
 
@@ -52,6 +52,8 @@ def compare(
     in_process: Annotated[bool, Parameter(negative=())] = False,
     timeout: Several = None,
     limit: Several = None,
+    boundary: Literal["host", "device"] | None = None,
+    sweep: Several = None,
 ) -> int:
     """Measure frameworks on models, and rank those that are right.
 
@@ -78,6 +80,10 @@ def compare(
         timeout: OP=SECONDS for an operation of the contract, over the suite's (`load=30`, `run=600`).
         limit: NAME=NUMBER of what each runner may take, over the suite's: `memory_bytes=8GiB`, `file_bytes=20GiB`,
             `address_space_bytes=64GiB`, `processes=64`, `log_lines=1000`.
+        boundary: Where a sample of every variant starts and ends: `host`, from inputs in host memory to outputs there;
+            `device`, both on the device, which is synchronised. Each variant's own when absent.
+        sweep: SIZE=NUMBER,NUMBER for each size, as in `--sweep batch=1,4,16 seq=128,1024`: every combination in place
+            of the models' own shapes, smallest first. A variant that runs out of memory is skipped on larger shapes.
         seed: Of the shuffled rounds and the bootstrap; the suite's when absent.
         save_baseline: Keep the run under this name, for `--baseline` of later ones.
         baseline: Compare the run with this baseline, too; ends with 3 when a cell is slower.
@@ -112,6 +118,8 @@ def compare(
         seed=seed,
         timeouts=timeout or (),
         limits=limit or (),
+        boundary=boundary,
+        sweep=sweep or (),
     )
     plan = make_plan(selection)
     meanwhile = console(stderr=True)
@@ -131,12 +139,12 @@ def compare(
         kept = baselines.save(save_baseline, run)
         meanwhile.print(f"baseline {save_baseline} kept in {kept}", markup=False, soft_wrap=True)
     differs = diff.against(known, run, format, tolerated) if known is not None else 0
-    return exit_code(run.cells) or differs
+    return exit_code(run.cells, sweep=bool(plan.sweep)) or differs
 
 
-def exit_code(cells: list[Cell]) -> int:
-    """1 when a cell is wrong or broken."""
-    return int(any(cell.status in BROKEN for cell in cells))
+def exit_code(cells: list[Cell], *, sweep: bool = False) -> int:
+    """1 when a cell is wrong or broken; a sweep ends where memory does."""
+    return int(any(cell.status in BROKEN and not (sweep and cell.status == "out_of_memory") for cell in cells))
 
 
 def runners_of(plan: Plan, meanwhile: Console, *, build: bool, in_process: bool = False) -> Runners:
@@ -181,6 +189,7 @@ def measured(
     from arena_py.measure import machine
     from arena_py.measure.breakdown import breakdown
     from arena_py.measure.case import CaseMeasurement
+    from arena_py.measure.sweep import Ended
     from arena_py.measure.warnings import warnings
     from arena_py.report.markdown import markdown
     from arena_py.results import noise
@@ -195,12 +204,15 @@ def measured(
         case.task: noise.floor_of(floor, case.task) for case in plan.cases if floor and case.task in floor.tasks
     }
     measurements = [CaseMeasurement(case, plan, runners, files[case.name]) for case in plan.cases]
+    ended = Ended()
     cells: list[Cell] = []
     whole = False
     started_ns = time.perf_counter_ns()
     progress.plan(plan.cells, plan.sampling.launches)
     try:
         for measurement in measurements:
+            for label, reason in ended.of(measurement.case) if plan.sweep else ():
+                measurement.skip(label, reason)
             try:
                 measurement.run(progress)
             finally:
@@ -213,6 +225,7 @@ def measured(
                 cells += found
             for cell in found:
                 progress.done(cell)
+                ended.take(measurement.case, cell)
         whole = True
     finally:
         reached = len(cells) // len(plan.candidates)
@@ -237,6 +250,7 @@ def measured(
                 gate=dict(plan.suite.gate),
                 rounds=plan.rounds,
                 weights=plan.weights,
+                sweep=plan.sweep,
                 noise_floor=floors,
             ),
             cases=[measurement.prepared for measurement in measurements if measurement.prepared],

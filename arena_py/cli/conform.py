@@ -112,11 +112,16 @@ def _framework(name: str, backend: str | None, threads: int, *, wanted: bool, in
                     f"{framework.name}:{variant.name} is not built: {built.reason}", hint=hint, exit_code=1
                 )
             continue
+        if built.missing:
+            if wanted:
+                lacking = build.lacking(built.missing)
+                raise ArenaError(f"{framework.name}:{variant.name} {lacking.reason}", hint=lacking.hint, exit_code=1)
+            continue
         yield Target(
             label=f"{framework.name}:{variant.name}",
             command=built.command,
             backend=backend or variant.backend,
-            environment=variant.environment,
+            environment=built.environment(variant),
             threads=threads,
             boundary=variant.boundary,
             in_process=built.in_process,

@@ -79,7 +79,7 @@ def _asked(name: str, framework: Framework, variant: Variant, built: Built) -> C
     from arena_py.build.describe import describe
 
     again = f"python -m arena_py build --force {name}" if built.record.place == "own" else None
-    described = describe(built.command, variant.environment)
+    described = describe(built.command, built.environment(variant))
     if isinstance(described, str):
         return Check(name, "missing", described, again)
     version = described.framework.version
@@ -112,6 +112,7 @@ def _tools(known: list[Framework]) -> list[Check]:
         checks.cargo(),
         checks.rustc(rust),
         checks.c_compiler(),
+        checks.cuda(),
         *checks.needed_tools(known),
         *checks.watchers(),
         checks.vulkan_device(),

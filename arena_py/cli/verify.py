@@ -99,13 +99,13 @@ def built(selectors: list[str] | None, threads: int) -> Iterator[Target]:
                         exit_code=1,
                     )
                 continue
-            if variant.precision != "f32":
+            if variant.precision != "f32" or runner.missing:
                 continue
             yield Target(
                 label=f"{found.name}:{variant.name}",
                 command=runner.command,
                 backend=variant.backend,
-                environment=variant.environment,
+                environment=runner.environment(variant),
                 threads=threads,
                 boundary=variant.boundary,
             )

@@ -166,12 +166,14 @@ class Shutdown(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="s
 Request: TypeAlias = Load | Prepare | Run | Bind | Outputs | Usage | Shutdown
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """`load`: time, number of scalar parameters and their bytes as loaded."""
+class Loaded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`load`: time, number of scalar parameters and their bytes as loaded, and the device that has them."""
 
     load_ns: Nanoseconds
     parameters: Count
     parameter_bytes: Count
+    device: str | None = None
+    """As its driver calls it, read back; none on the host's processor."""
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,6 +42,14 @@ class DeviceMemory(Protocol):
         """Bytes at the peak; None where the backend has no memory of its own."""
 
 
+@runtime_checkable
+class DeviceName(Protocol):
+    """A framework that can tell which device has what it loaded."""
+
+    def device_name(self) -> str | None:
+        """As the device's driver calls it; None on the host's processor."""
+
+
 @dataclass
 class Ongoing:
     """What the latest `prepare` left behind."""
@@ -94,7 +102,9 @@ class Responder:
         load_ns = time.perf_counter_ns() - start
         # Only now is the old model let go: a load that fails leaves it usable.
         self._model, self._prepared = model, None
-        return Loaded(load_ns=load_ns, parameters=model.parameters.count, parameter_bytes=model.parameters.bytes)
+        size = model.parameters
+        device = self._framework.device_name() if isinstance(self._framework, DeviceName) else None
+        return Loaded(load_ns=load_ns, parameters=size.count, parameter_bytes=size.bytes, device=device)
 
     def _prepare(self, request: Prepare) -> Prepared:
         if self._model is None:

@@ -62,8 +62,12 @@ OFFLINE: Mapping[str, str] = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"
 SETTLED_S = 0.03
 """After so long no pool spins any more: whoever measures waits as long before another runner's turn."""
 
-FailureStatus: TypeAlias = Literal["unsupported", "unavailable", "crashed", "timed_out"]
-STATUS_OF_CODE: Mapping[str, FailureStatus] = {"unsupported": "unsupported", "device_unavailable": "unavailable"}
+FailureStatus: TypeAlias = Literal["unsupported", "unavailable", "out_of_memory", "crashed", "timed_out"]
+STATUS_OF_CODE: Mapping[str, FailureStatus] = {
+    "unsupported": "unsupported",
+    "device_unavailable": "unavailable",
+    "out_of_memory": "out_of_memory",
+}
 
 A = TypeVar("A", bound=msgspec.Struct)
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

@@ -108,7 +108,7 @@ def _rust(entry: Entry, runner: Runner, trace: Trace | None, symbols: Path | Non
 
 def _python(entry: Entry, runner: Runner, trace: Trace | None) -> Entry:
     framework, variant = runner.candidate.framework, runner.candidate.variant
-    own = variant if variant.own_build else None
+    own = framework.builder(variant)
     contents = distributions.read(environments.folder_of(framework, own))
     behind = runtime.of(Path(runner.built.command[0]))
     made = _with_contents(entry, contents, framework.pins(own), behind, trace)

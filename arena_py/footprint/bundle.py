@@ -125,7 +125,7 @@ def write(output: Path, layout: Layout, runner: Runner, exercise: Exercise, open
         backend=exercise.backend,
         precision=exercise.precision,
         boundary=exercise.boundary,
-        noise=runner.files.noise,
+        noise=runner.files.noise_in(runner.candidate.variant.precision),
         limits=runner.limits,
         traced_by=opened.how,
         files={name: _facts(content) for name, content in sorted(files.items())},

@@ -12,7 +12,7 @@ from arena_py.results.document import Interval, Machine, Verification
 SCHEMA = 1
 
 Status: TypeAlias = Literal[
-    "ok", "wrong", "unreadable", "unsupported", "unavailable", "crashed", "timed_out", "not_built"
+    "ok", "wrong", "unreadable", "unsupported", "unavailable", "out_of_memory", "crashed", "timed_out", "not_built"
 ]
 """`unreadable`: there is something, and it is no executable or environment that can be taken apart."""
 Linkage: TypeAlias = Literal["static", "static-pie", "dynamic"]
@@ -192,7 +192,7 @@ class TaskMemory(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     case: str
-    status: Literal["passed", "wrong", "unsupported", "unavailable", "crashed", "timed_out"]
+    status: Literal["passed", "wrong", "unsupported", "unavailable", "out_of_memory", "crashed", "timed_out"]
     reason: str | None = None
     peak_bytes: int | None = None
     device_bytes: int | None = None

@@ -82,7 +82,7 @@ def _python(layout: Layout, runner: Runner, trace: Trace) -> None:
     behind = runtime.of(Path(runner.built.command[0]))
     if behind is None:
         raise ArenaError(f"{runner.label}: its Python does not start", exit_code=1)
-    folder = environments.folder_of(framework, variant if variant.own_build else None).absolute()
+    folder = environments.folder_of(framework, framework.builder(variant)).absolute()
     name = f"python{'.'.join(behind.version.split('.')[:2])}"
     trees = [
         (folder / "lib" / name / "site-packages", f"python/lib/{name}/site-packages"),

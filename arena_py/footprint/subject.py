@@ -65,7 +65,7 @@ class Subject:
         return Session(
             command or self.runner.built.command,
             scratch=folder,
-            environment={**self.runner.candidate.variant.environment, **(environment or {})},
+            environment={**self.runner.built.environment(self.runner.candidate.variant), **(environment or {})},
             threads=self.runner.threads,
             timeouts_s=self.runner.timeouts_s,
             allowed=self.runner.allowed,
@@ -73,7 +73,8 @@ class Subject:
 
     def verify(self, outputs: Path) -> Verification:
         """The gate's decision on what it wrote."""
-        return gate.check(outputs, self.runner.files.expected, self.runner.files.noise, self.runner.limits)
+        noise = self.runner.files.noise_in(self.runner.candidate.variant.precision)
+        return gate.check(outputs, self.runner.files.expected, noise, self.runner.limits)
 
     def watched(self) -> tuple[Trace, Verification]:
         """One whole execution with everything that it opens.

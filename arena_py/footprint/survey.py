@@ -92,7 +92,9 @@ def of_variants(asked: Asked, say: Say) -> list[Entry]:
     if any(isinstance(outcome, Built) for outcome in outcomes.values()):
         with Canon(plan.threads) as canon:
             for case in plan.cases:
-                files[case.name] = cases.prepare(case, canon, weights=plan.weights, progress=say)
+                files[case.name] = cases.prepare(
+                    case, canon, weights=plan.weights, precisions=plan.precisions, progress=say
+                )
     scratch = places.artifacts() / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as folder:
@@ -119,7 +121,9 @@ def only(asked: Asked, scratch: Path, say: Say) -> Runner:
     if candidate.variant.precision not in plan.suite.gate:
         raise ArenaError(f"suite {plan.suite_name} has no gate for {candidate.variant.precision}")
     with Canon(plan.threads) as canon:
-        files = cases.prepare(smallest(asked.model), canon, weights=plan.weights, progress=say)
+        files = cases.prepare(
+            smallest(asked.model), canon, weights=plan.weights, precisions=plan.precisions, progress=say
+        )
     return _Survey(asked, plan, {}, scratch, say).runner(candidate, built, files)
 
 

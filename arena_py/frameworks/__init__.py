@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 FRAMEWORKS = {
     "jax": "arena_py.frameworks.jax:Jax",
+    "lowered": "arena_py.frameworks.lowered:Lowered",
     "mlx": "arena_py.frameworks.mlx:Mlx",
     "llama-cpp": "arena_py.frameworks.llamacpp:LlamaCpp",
     "onnxruntime": "arena_py.frameworks.onnxruntime:OnnxRuntime",

@@ -33,6 +33,10 @@ class Jax(ArrayFramework):
             backends["cuda"] = "CUDA device"
         return backends
 
+    def precisions(self, backend: str) -> list[str]:
+        """Strict float32, and TF32 inside products on CUDA."""
+        return ["f32", "tf32"] if backend == "cuda" else ["f32"]
+
     def engine(self, backend: str, threads: int) -> Engine:
         """JAX on a backend; the first one decides for the process.
 

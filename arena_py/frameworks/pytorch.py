@@ -16,7 +16,6 @@ from arena_py.contract.messages import (
     Build,
     Description,
     FrameworkVersion,
-    Precision,
     TaskName,
     TaskOptions,
 )
@@ -41,8 +40,6 @@ class PyTorch:
     """The framework `pytorch`."""
 
     name = "pytorch"
-    precision: Precision = "f32"
-    """The one precision of this framework: strict float32."""
     exact = False
     """Whether angles are computed in float64 too: the reference."""
 
@@ -55,7 +52,7 @@ class PyTorch:
             contract=CONTRACT,
             runner=self.name,
             framework=FrameworkVersion("torch", version("torch")),
-            backends=[Backend(name, device, [self.precision]) for name, device in self._backends().items()],
+            backends=[Backend(name, device, self.precisions(name)) for name, device in self._backends().items()],
             architectures={architecture: list(tasks) for architecture, tasks in TASKS.items()},
             own_kernels=[],
             build=Build(
@@ -69,6 +66,11 @@ class PyTorch:
         """Name and device of every backend of this build of torch."""
         return torch_backends.built(cpu_name())
 
+    def precisions(self, backend: str) -> list[str]:
+        """What a backend computes in: strict float32 first; TF32 inside products on CUDA; bfloat16 throughout."""
+        tf32 = ["tf32"] if backend.startswith("cuda") else []
+        return ["f32", *tf32, "bf16"]
+
     def load(self, spec: LoadSpec) -> TorchModel:
         """Build the canonical module and read its parameters from the weights file.
 
@@ -80,8 +82,9 @@ class PyTorch:
         backends = self._backends()
         if spec.backend not in backends:
             raise RunnerError("unsupported", f"backend `{spec.backend}`, only {', '.join(backends)}")
-        if spec.precision != self.precision:
-            raise RunnerError("unsupported", f"precision `{spec.precision}`, only {self.precision}")
+        known = self.precisions(spec.backend)
+        if spec.precision not in known:
+            raise RunnerError("unsupported", f"precision `{spec.precision}`, only {', '.join(known)}")
         with memory_errors():
             return self._load(spec)
 
@@ -92,7 +95,7 @@ class PyTorch:
 
         device = torch_backends.device_of(spec.backend)
         _use_threads(spec.threads)
-        _use_strict_float32()
+        _use_float32(tf32=spec.precision == "tf32")
         mode = torch_backends.BACKENDS[spec.backend].mode
         if mode == "compile":
             from arena_py.frameworks import torch_compile  # noqa: PLC0415 (as above)
@@ -101,7 +104,7 @@ class PyTorch:
         model = define(spec.model.architecture, spec.model.config)
         with torch.device("meta"):
             module = model.build()
-        dtype = torch.float64 if self.precision == "f64" else torch.float32
+        dtype = {"f64": torch.float64, "bf16": torch.bfloat16}.get(spec.precision, torch.float32)
         checkpoint.load(module, spec.weights, dtype, device)
         model.complete(module, exact=self.exact)
         module.to(device)  # what `complete` made on the CPU
@@ -109,6 +112,15 @@ class PyTorch:
             parameter.requires_grad_(name not in model.frozen)
         self._device = device
         return TorchModel(model, module, device, dtype, mode)
+
+    def device_name(self) -> str | None:
+        """What the driver calls the device; none for the CPU."""
+        if self._device is None or self._device.type not in ("cuda", "xpu"):
+            return None
+        import torch  # noqa: PLC0415 (loaded by now)
+
+        name: str = getattr(torch, self._device.type).get_device_name(self._device)
+        return name
 
     def device_bytes(self) -> int | None:
         """The peak of the memory that torch took on a device of its own."""
@@ -186,19 +198,14 @@ def _use_threads(threads: int) -> None:
         raise RunnerError("unsupported", f"{threads} threads: torch uses {torch.get_num_threads()}")
 
 
-def _use_strict_float32() -> None:
-    """No TF32 and no bfloat16 inside a float32 matmul or convolution.
+def _use_float32(*, tf32: bool) -> None:
+    """No bfloat16 inside a float32 matmul or convolution, and no TF32 unless it is asked for.
 
     Each library by itself: cuDNN's convolutions keep their own default, TF32, under `torch.backends.fp32_precision`.
     """
     from torch import backends  # noqa: PLC0415 (seconds)
 
-    for operation in (
-        backends.cuda.matmul,
-        backends.cudnn.conv,
-        backends.cudnn.rnn,
-        backends.mkldnn.matmul,
-        backends.mkldnn.conv,
-        backends.mkldnn.rnn,
-    ):
+    for operation in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
+        operation.fp32_precision = "tf32" if tf32 else "ieee"
+    for operation in (backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn):
         operation.fp32_precision = "ieee"

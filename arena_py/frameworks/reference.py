@@ -13,8 +13,11 @@ class Reference(PyTorch):
     """The framework `reference`: outputs are f64."""
 
     name = "reference"
-    precision = "f64"
     exact = True
+
+    def precisions(self, backend: str) -> list[str]:  # noqa: ARG002 (there is one)
+        """Float64 alone."""
+        return ["f64"]
 
     def _backends(self) -> dict[str, str]:
         return {"cpu": super()._backends()["cpu"]}

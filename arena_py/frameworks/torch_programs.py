@@ -115,7 +115,9 @@ class TorchProgram:
 
 
 def _array(values: torch.Tensor) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = values.detach().cpu().numpy()
+    # Outputs are float32 whatever the precision; numpy has no bfloat16.
+    wide = values.float() if values.dtype == torch.bfloat16 else values
+    array: np.ndarray[Any, Any] = wide.detach().cpu().numpy()
     return array
 
 

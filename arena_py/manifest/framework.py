@@ -12,7 +12,7 @@ from arena_py.errors import ArenaError
 from arena_py.manifest import toml
 
 PYTHON_KEYS = ("requirements", "torch_backend")
-RUST_KEYS = ("features",)
+RUST_KEYS = ("features", "rustflags", "toolkit", "compute_capability", "libraries")
 """Keys of a variant that make a build of its own in one language and mean nothing in the other."""
 
 
@@ -29,6 +29,16 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Environment variables of the runner; `{threads}` is replaced by the thread count."""
     features: list[str] = []
     """Rust: cargo features of a build of its own; empty: the framework's plain executable."""
+    rustflags: list[str] = []
+    """Rust: the compiler's flags for a build of its own, in place of those in the crate's `.cargo/config.toml`."""
+    toolkit: Literal["cuda"] | None = None
+    """Rust: what a build of its own needs beside cargo; fetched where the machine has none."""
+    compute_capability: str | None = None
+    """Rust: what the toolkit compiles for where no device tells (`"90"`)."""
+    libraries: list[str] = []
+    """Rust: shared libraries that it starts with (`libcublas.so.13`); looked for, and `unavailable` without them."""
+    shares: toml.Name | None = None
+    """The variant whose executable or environment this one is started from, too."""
     requirements: list[str] = []
     """Python: all pins of an environment of its own, the framework's first; the lock is `NAME-VARIANT.lock`."""
     torch_backend: str | None = None
@@ -88,6 +98,11 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self, name=f"{self.name}-exporter", requirements=self.exporter, exporter=[], variants=[]
         )
 
+    def builder(self, variant: Variant) -> Variant | None:
+        """The variant whose own executable or environment `variant` is started from; none: the framework's."""
+        chosen = self.variant(variant.shares) if variant.shares else variant
+        return chosen if chosen.own_build else None
+
     def pins(self, variant: Variant | None = None) -> list[str]:
         """The requirements of the framework's environment, or of the one that a variant has of its own."""
         return variant.requirements if variant and variant.requirements else self.requirements
@@ -115,6 +130,11 @@ def framework(name: str) -> Framework:
         for key in PYTHON_KEYS if found.language == "rust" else RUST_KEYS:
             if getattr(variant, key):
                 raise ArenaError(f"{path}: variant {variant.name}: `{key}` is not for a {found.language} framework")
+        if variant.shares is not None:
+            if variant.own_build:
+                raise ArenaError(f"{path}: variant {variant.name}: `shares` and a build of its own exclude each other")
+            if not found.variant(variant.shares).own_build:
+                raise ArenaError(f"{path}: variant {variant.name}: `{variant.shares}` has no build of its own to share")
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from arena_py import places
-from arena_py.build import Built, NotBuilt, locate
+from arena_py.build import Built, NotBuilt, lacking, locate
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case, framework
 from arena_py.measure.entrant import Entrant
@@ -21,6 +21,7 @@ from arena_py.measure.plan import Candidate, Plan
 from arena_py.measure.process import Runner
 from arena_py.measure.progress import Progress
 from arena_py.measure.sampling import Schedule, Seat
+from arena_py.measure.sweep import TooLarge, check_reference
 from arena_py.measure.watch import Watch
 from arena_py.results.document import Cell, Prepared, Status, Verification
 from arena_py.verify import cases, gate
@@ -46,10 +47,13 @@ def prepare(
     if not any(isinstance(runners[candidate.label], Built) for candidate in plan.candidates):
         return None
     try:
+        if plan.sweep:
+            check_reference(case, available_bytes())
         return cases.prepare(
             case,
             canon,
             weights=plan.weights,
+            precisions=plan.precisions,
             progress=lambda what: progress.phase(case.name, what),
         )
     except ArenaError as error:
@@ -107,6 +111,10 @@ class CaseMeasurement:
         """A cell for each variant; one that was not finished says so."""
         return [self._cell(candidate) for candidate in self._plan.candidates]
 
+    def skip(self, label: str, reason: str) -> None:
+        """Leave a variant out, with the reason."""
+        self._entrants[label].fail("skipped", reason, [])
+
     def _admit(self, candidate: Candidate) -> None:
         """Give a variant that cannot be measured its status."""
         runner, entrant = self._runners[candidate.label], self._entrants[candidate.label]
@@ -114,14 +122,21 @@ class CaseMeasurement:
         if isinstance(runner, NotBuilt):
             status: Status = "unavailable" if runner.declared else "not_built"
             entrant.fail(status, _with_hint(runner.reason, runner.hint), list(runner.log_tail))
+        elif runner.missing:
+            lacks = lacking(runner.missing)
+            entrant.fail("unavailable", _with_hint(lacks.reason, lacks.hint), [])
         elif precision not in gated:
             known = ", ".join(gated)
             entrant.fail("unsupported", f"suite {self._plan.suite_name} has a gate for {known}, not {precision}", [])
+        elif isinstance(self._files, TooLarge):
+            entrant.fail("skipped", self._files.message, [])
         elif isinstance(self._files, ArenaError):
             # Nothing can be verified without the reference, and nothing that is not verified is measured.
             reason = f"the case could not be prepared: {_with_hint(self._files.message, self._files.hint)}"
             reference_is_there = isinstance(locate_reference(), Built)
             entrant.fail("crashed" if reference_is_there else "not_built", reason, [])
+        elif self._files is not None and (problem := self._files.problem_in(precision)):
+            entrant.fail("unsupported", problem, [])
 
     def _seats(self, files: CaseFiles, scratch: Path) -> list[Seat]:
         seats = []
@@ -152,6 +167,7 @@ class CaseMeasurement:
             boundary=candidate.variant.boundary,
             precision=candidate.variant.precision,
             threads=self._plan.threads,
+            device=entrant.loaded.device if entrant.loaded else None,
             description=entrant.description,
             build=runner.record if isinstance(runner, Built) else None,
             parameters=entrant.loaded.parameters if entrant.loaded else None,

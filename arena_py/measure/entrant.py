@@ -35,6 +35,8 @@ LAUNCH_TURNS = 4
 SLOW_SAMPLES = 2
 """One sample has no spread."""
 NS_PER_S = 1e9
+MEMORY_WORDS = ("out of memory", "out_of_memory", "outofmemory", "out of device memory", "not enough memory")
+"""What drivers and frameworks say when memory is short, in lower case."""
 
 
 @dataclass
@@ -73,8 +75,10 @@ class Entrant:
             self.status, self.reason, self.log_tail = status, reason, log_tail
 
     def fail_with(self, error: RunnerFailed, log_tail: list[str]) -> None:
-        """It is out by what its runner did."""
-        self.fail(error.status, error.reason, log_tail)
+        """It is out by what its runner did; one that died of too little memory, by its own last words, is out of it."""
+        said = "\n".join([error.reason, *log_tail]).lower()
+        died_of_memory = error.status == "crashed" and any(words in said for words in MEMORY_WORDS)
+        self.fail("out_of_memory" if died_of_memory else error.status, error.reason, log_tail)
 
     def wants_launch(self, launch: int) -> bool:
         """Whether it takes part in this launch."""

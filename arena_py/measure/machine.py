@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from arena_py.measure import gpu
 from arena_py.results.document import Machine
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -36,6 +37,7 @@ def machine() -> Machine:
         frequency_mhz=frequency.current if frequency else None,
         load_average=[round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else [],
         python=platform.python_version(),
+        gpus=gpu.names(),
     )
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from msgspec.structs import replace
 
 from arena_py.contract.limits import Limits
+from arena_py.contract.messages import BoundaryName, Precision
 from arena_py.contract.session import DEFAULT_TIMEOUTS_S
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case, Framework, Sampling, Suite, Variant, framework, frameworks, model, suite
 from arena_py.manifest.framework import parse
 from arena_py.manifest.model import CaseTask
+from arena_py.measure import sweep
 from arena_py.measure.machine import physical_cores
 
 UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -39,6 +41,10 @@ class Selection:
     """Each `OP=SECONDS`."""
     limits: Sequence[str] = ()
     """Each `NAME=NUMBER`, of `[limits]`."""
+    boundary: BoundaryName | None = None
+    """Of every variant, in place of its own."""
+    sweep: Sequence[str] = ()
+    """Each `SIZE=NUMBER,NUMBER,…`: every combination, in place of the models' own shapes."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,13 @@ class Plan:
     rounds: int | None
     threads: int
     weights: str | None
+    sweep: dict[str, list[int]] = field(default_factory=dict)
+    """The sizes that were asked for, by name; empty where the cases are the models' own."""
+
+    @property
+    def precisions(self) -> set[Precision]:
+        """Those of its variants."""
+        return {candidate.variant.precision for candidate in self.candidates}
 
     @property
     def cells(self) -> int:
@@ -81,6 +94,9 @@ def make_plan(selection: Selection) -> Plan:
     """
     chosen = limited(suite(selection.suite), selection)
     cases = _cases(selection, chosen)
+    sizes = sweep.parse(selection.sweep)
+    if sizes:
+        cases = sweep.swept(cases, sizes)
     if selection.weights not in (None, "seeded") and len({case.model.name for case in cases}) > 1:
         raise ArenaError(
             f"--weights {selection.weights} fits one model, {len({case.model.name for case in cases})} are selected",
@@ -90,11 +106,12 @@ def make_plan(selection: Selection) -> Plan:
         suite_name=selection.suite,
         suite=chosen,
         cases=cases,
-        candidates=_candidates(selection.frameworks),
+        candidates=_candidates(selection.frameworks, selection.boundary),
         sampling=_sampling(selection, chosen.sampling),
         rounds=_at_least_one("--rounds", selection.rounds),
         threads=_at_least_one("--threads", selection.threads) or physical_cores(),
         weights=selection.weights,
+        sweep=sizes,
     )
 
 
@@ -159,12 +176,16 @@ def _task(name: str) -> CaseTask:
     raise ArenaError(f"unknown task: {name}", hint=f"{hint}known: {', '.join(known)}")
 
 
-def _candidates(selectors: Sequence[str]) -> list[Candidate]:
+def _candidates(selectors: Sequence[str], boundary: BoundaryName | None) -> list[Candidate]:
     chosen = [parse(selector) for selector in selectors] or [
         (found, [variant for variant in found.variants if variant.default])
         for found in (framework(name) for name in frameworks())
     ]
-    candidates = [Candidate(found, variant) for found, variants in chosen for variant in variants]
+    candidates = [
+        Candidate(found, replace(variant, boundary=boundary or variant.boundary))
+        for found, variants in chosen
+        for variant in variants
+    ]
     return list({candidate.label: candidate for candidate in candidates}.values())
 
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from arena_py.build import Built, launch
 from arena_py.contract.limits import Limits
 from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared, Samples
 from arena_py.contract.session import SETTLED_S, Session
 from arena_py.manifest import GateLimits
+from arena_py.measure import gpu
 from arena_py.measure.plan import Candidate, Plan
 from arena_py.results.document import Verification
 from arena_py.verify import gate
@@ -46,8 +48,11 @@ class Running:
         return msgspec.convert(msgspec.to_builtins(self.session.description), Description)
 
     def load(self) -> Loaded:
-        """Load the case's weights."""
-        return self.exercise.load(self.session)
+        """Load the case's weights; the device that has them is the runner's own word, else its driver's."""
+        loaded = self.exercise.load(self.session)
+        if loaded.device is None and self.exercise.backend != "cpu" and isinstance(self.session, Session):
+            return replace(loaded, device=gpu.device_of(self.session.pid))
+        return loaded
 
     def prepare(self) -> Prepared:
         """Compile for the case's inputs and execute once; its pools of threads are asleep afterwards."""
@@ -62,8 +67,15 @@ class Running:
         return samples
 
     def usage(self) -> MemoryUse | None:
-        """Peak memory until now; none in the driver's own process."""
-        return self.session.usage()
+        """Peak memory until now; none in the driver's own process.
+
+        Of a device it is what the framework says that it took; where it says nothing, what the device's driver says
+        that the process has now, which counts the driver's own context.
+        """
+        used = self.session.usage()
+        if used is None or used.device_bytes is not None or not isinstance(self.session, Session):
+            return used
+        return replace(used, device_bytes=gpu.memory_of(self.session.pid))
 
     def verify(self) -> Verification:
         """Bind the other inputs, execute on each, and compare every output tensor with the reference."""
@@ -72,7 +84,7 @@ class Running:
         return gate.check(
             outputs,
             self.files.expected,
-            self.files.noise,
+            self.files.noise_in(self.exercise.precision),
             self.limits,
             curve=curve,
             reference_curve=self.files.recorded.curve,
@@ -134,7 +146,7 @@ class Runner:
                 self.built.command,
                 self.built.in_process,
                 scratch=Path(folder),
-                environment=variant.environment,
+                environment=self.built.environment(variant),
                 threads=self.threads,
                 timeouts_s=self.timeouts_s,
                 allowed=self.allowed,

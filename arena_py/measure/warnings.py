@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics as plain
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from scipy import stats
@@ -79,6 +80,9 @@ def _during(facts: Machine, observations: Sequence[Observation]) -> Iterator[str
     throttles = [each.throttles for each in observations if each.throttles is not None]
     if throttles and throttles[-1] > throttles[0]:
         yield "the processor was throttled for its heat during the rounds; let it cool, or lower its highest frequency"
+    slowed = Counter(reason for each in observations for device in each.gpus for reason in device.slowed_by)
+    for reason, rounds in slowed.items():
+        yield f"a GPU was slowed down in {rounds} of {len(observations)} rounds: {reason}"
     clocks = [each.frequency_mhz for each in observations if each.frequency_mhz]
     if clocks and min(clocks) < SLOWED * max(clocks):
         yield (

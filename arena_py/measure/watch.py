@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import psutil
 
+from arena_py.measure import gpu
 from arena_py.measure.energy import Meter
 from arena_py.results.observed import Observation
 
@@ -59,6 +60,7 @@ class Watch:
                 others_threads=self._others(),
                 swapped_out_bytes=_or_none(lambda: int(psutil.swap_memory().sout)),
                 throttles=_throttles(),
+                gpus=gpu.states(),
             )
         )
 

@@ -37,7 +37,9 @@ def _parts(run: Run) -> Iterator[str]:
     yield f"### Arena: {escaped(run.suite)}"
     yield f"{escaped(run.machine.cpu)}, {run.threads} threads, {escaped(run.started)}: {told}"
     yield "\n".join(f"- {escaped(line)}" for line in [*winners(run), *means(run)])
-    broken = [cell for cell in run.cells if cell.status in ("wrong", "crashed", "timed_out", "not_built")]
+    broken = [
+        cell for cell in run.cells if cell.status in ("wrong", "out_of_memory", "crashed", "timed_out", "not_built")
+    ]
     if broken:
         lines = (
             f"- {escaped(f'{cell.case} {cell.label}')}: **{text.plain(cell.status)}** {escaped(cell.reason or '')}"

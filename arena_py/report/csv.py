@@ -46,6 +46,7 @@ def _row(cell: Cell) -> dict[str, object]:
         "rank": summary.rank if summary else None,
         "precision": cell.precision,
         "boundary": cell.boundary,
+        "device": cell.device,
         "threads": cell.threads,
         "median_ns": median.value if median else None,
         "median_low_ns": median.low if median else None,

@@ -59,6 +59,7 @@ def _facts(run: Run) -> str:
         [
             f"{machine.cpu}, {machine.cores} cores, {text.size(machine.memory_bytes)}, "
             f"{machine.system} {machine.kernel}{', virtual' if machine.virtual else ''}",
+            *machine.gpus,
             f"{run.threads} threads, {sampling.launches} launches, at least {sampling.min_samples} samples, "
             f"{sampling.budget_s:g} s a cell or ± {sampling.half_width:.1%}, seed {run.seed}",
             *([text.peaks(run.roofline)] if run.roofline else []),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from arena_py.results.document import Cell, Run
 
 GAP = 2
-STYLES = {"wrong": "bold red", "crashed": "red", "timed_out": "red", "not_built": "red"}
+STYLES = {"wrong": "bold red", "crashed": "red", "out_of_memory": "yellow", "timed_out": "red", "not_built": "red"}
 
 
 def show(run: Run, console: Console) -> None:

@@ -18,7 +18,7 @@ from arena_py.results.summary import steady
 Verdict: TypeAlias = Literal[
     "regression", "improvement", "tie", "newly wrong", "newly right", "not ranked", "gone", "new"
 ]
-BROKEN = ("wrong", "crashed", "timed_out", "not_built")
+BROKEN = ("wrong", "out_of_memory", "crashed", "timed_out", "not_built")
 MACHINE = ("cpu", "cores", "usable_threads", "memory_bytes", "architecture", "system", "kernel", "virtual", "governor")
 """The facts of a machine that change its numbers."""
 

@@ -16,8 +16,19 @@ from arena_py.results.observed import Breakdown, Observation, Roofline
 
 SCHEMA = 1
 
-Status: TypeAlias = Literal["passed", "wrong", "unsupported", "unavailable", "crashed", "timed_out", "not_built"]
-"""`passed` is ranked; `unsupported` and `unavailable` are declared; the others make a run end with 1."""
+Status: TypeAlias = Literal[
+    "passed",
+    "wrong",
+    "unsupported",
+    "unavailable",
+    "out_of_memory",
+    "skipped",
+    "crashed",
+    "timed_out",
+    "not_built",
+]
+"""`passed` is ranked; `unsupported`, `unavailable` and `skipped` are declared; the others make a run end with 1, but
+for `out_of_memory` in a sweep, which ends there. `skipped`: a smaller shape was already out of memory."""
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -153,6 +164,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     boundary: str
     precision: str
     threads: int
+    device: str | None = None
+    """That had the model, as its driver calls it, read back from the runner; absent on the host's processor."""
     description: Description | None = None
     build: BuildRecord | None = None
     """What was built, from what, by what."""
@@ -224,6 +237,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     load_average: list[float]
     """Over 1, 5 and 15 minutes before the run; empty where the system has none."""
     python: str
+    gpus: list[str] = []
+    """Of NVIDIA's, each with its driver's version."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,6 +250,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """At most so many rounds in a launch."""
     weights: str | None = None
     """Overrides the manifests' source of weights."""
+    sweep: dict[str, list[int]] = {}
+    """The sizes of a sweep, by name."""
     noise_floor: dict[str, float] = {}
     """This machine's by task, as a share of the median, where `aa` found it: a difference inside it is a tie."""
 

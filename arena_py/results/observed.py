@@ -5,6 +5,20 @@ from __future__ import annotations
 import msgspec
 
 
+class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A device of NVIDIA's, as its driver tells; what it does not tell is absent."""
+
+    name: str
+    sm_mhz: int | None = None
+    memory_mhz: int | None = None
+    watts: float | None = None
+    celsius: int | None = None
+    used_bytes: int | None = None
+    """By all processes."""
+    slowed_by: list[str] = []
+    """Why its clocks are lower than they could be: power cap, heat, …; an idle one is none."""
+
+
 class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The machine just before a round, while every runner was idle; what it does not tell is absent."""
 
@@ -20,6 +34,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Since the machine was started."""
     throttles: int | None = None
     """How often any core was throttled for its heat since then."""
+    gpus: list[Gpu] = []
 
 
 class Breakdown(msgspec.Struct, frozen=True, kw_only=True):

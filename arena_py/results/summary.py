@@ -28,16 +28,27 @@ def summarised(cells: Iterable[Cell], *, seed: int, floor: float = 0.0) -> list[
         floor: the machine's noise floor for the case's task; a ratio no further from 1 is a tie.
     """
     alone = [replace(cell, summary=_summary(cell, seed)) for cell in cells]
-    passed = sorted((cell for cell in alone if cell.status == "passed" and cell.summary), key=_median_ns)
-    # Medians under a drift of the machine may stand the other way round than the rounds that both took part in.
-    passed.sort(key=functools.cmp_to_key(lambda ours, theirs: _sign(_paired(ours, theirs) - 1.0)))
-    ranked = {cell.label: cell for cell in _ranked(passed, seed, floor)}
+    ranked: dict[str, Cell] = {}
+    # A lower precision computes something else: each has ranks of its own.
+    for precision in dict.fromkeys(cell.precision for cell in alone):
+        passed = [cell for cell in alone if cell.status == "passed" and cell.summary and cell.precision == precision]
+        passed.sort(key=_median_ns)
+        # Medians under a drift of the machine may stand the other way round than the rounds that both took part in.
+        passed.sort(key=functools.cmp_to_key(lambda ours, theirs: _sign(_paired(ours, theirs) - 1.0)))
+        ranked |= {cell.label: cell for cell in _ranked(passed, seed, floor)}
     return [ranked.get(cell.label, cell) for cell in alone]
 
 
 def in_order(cells: Iterable[Cell]) -> list[Cell]:
-    """Ranked cells first, by rank and speed; then the others by name."""
-    return sorted(cells, key=lambda cell: (_rank(cell) is None, _rank(cell) or 0, _median_ns(cell), cell.label))
+    """Ranked cells first, float32 before lower precisions, by rank and speed; then the others by name."""
+
+    def place(cell: Cell) -> tuple[bool, bool, str, int, float, str]:
+        ranked = _rank(cell) is not None
+        lower = ranked and cell.precision != "f32"
+        precision = cell.precision if ranked else ""
+        return not ranked, lower, precision, _rank(cell) or 0, _median_ns(cell), cell.label
+
+    return sorted(cells, key=place)
 
 
 def by_case(cells: Iterable[Cell]) -> dict[str, list[Cell]]:

@@ -1,6 +1,6 @@
-"""The canonical implementation at work: PyTorch in float64 for the reference, in float32 for its noise.
+"""The canonical implementation at work: PyTorch in float64 for the reference, in float32 and lower for its noise.
 
-Both are runners behind the contract. Their processes are kept while they are used: starting torch takes seconds.
+All are runners behind the contract. Their processes are kept while they are used: starting torch takes seconds.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Canon:
         self._sessions.clear()
         self._folders.close()
 
-    def run(self, runner: Literal["reference", "pytorch"], exercise: Exercise, output: Path) -> list[float]:
+    def run(self, runner: Literal["reference", "pytorch", "lowered"], exercise: Exercise, output: Path) -> list[float]:
         """The whole exercise, its outputs written to `output`; the loss curve of a `step`.
 
         Raises:

@@ -6,9 +6,11 @@ checked whenever they are used.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -22,10 +24,14 @@ from arena_py.verify import generate
 from arena_py.verify.canon import Canon
 from arena_py.verify.exercise import Exercise
 from arena_py.verify.files import sha256, whole_folder
-from arena_py.verify.norms import compare, with_curve
+from arena_py.verify.norms import Comparison, compare, with_curve
 from arena_py.verify.weights import resolve
 
 RECORD = "case.json"
+NOISE = "noise-{}.json"
+LOWER: tuple[Precision, ...] = ("tf32", "bf16")
+"""The precisions whose noise is PyTorch's own in them (`frameworks/lowered.py`)."""
+TOKENS = "tokens"
 INPUTS = "inputs-{}.safetensors"
 EXPECTED = "expected.safetensors"
 
@@ -41,6 +47,16 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """Of `step`: the reference's loss at each step."""
 
 
+class LowerNoise(msgspec.Struct, frozen=True, kw_only=True):
+    """`noise-PRECISION.json`: PyTorch's own error in a lower precision."""
+
+    noise: dict[str, float]
+    problem: str | None = None
+    """Why nothing can be verified in that precision."""
+    recipe: str
+    """A hash of what computed it."""
+
+
 class CaseFiles(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a cell of the case needs."""
 
@@ -54,11 +70,20 @@ class CaseFiles(msgspec.Struct, frozen=True, kw_only=True):
     expected: Path
     """The reference's outputs after the last of them, f64."""
     recorded: Recorded
+    lower: dict[Precision, LowerNoise] = {}
 
     @property
     def noise(self) -> dict[str, float]:
         """Float32 PyTorch's largest error, by group."""
         return self.recorded.noise
+
+    def noise_in(self, precision: Precision) -> dict[str, float]:
+        """PyTorch's largest error in a precision that the case was prepared for, by group."""
+        return self.lower[precision].noise if precision in LOWER else self.noise
+
+    def problem_in(self, precision: Precision) -> str | None:
+        """Why nothing can be verified in that precision; none when it can."""
+        return self.lower[precision].problem if precision in LOWER else None
 
     def exercise(self, backend: str, precision: Precision = "f32") -> Exercise:
         """The case for one runner."""
@@ -66,7 +91,12 @@ class CaseFiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare(
-    case: Case, canon: Canon, *, weights: str | None = None, progress: Callable[[str], None] = lambda _: None
+    case: Case,
+    canon: Canon,
+    *,
+    weights: str | None = None,
+    precisions: Iterable[Precision] = (),
+    progress: Callable[[str], None] = lambda _: None,
 ) -> CaseFiles:
     """The files of a case, made where they are not there.
 
@@ -74,6 +104,7 @@ def prepare(
         case: what to prepare.
         canon: computes the reference.
         weights: overrides the manifest's source of weights.
+        precisions: those in which something is to be verified.
         progress: told what is being done, before anything that takes long.
 
     Raises:
@@ -88,7 +119,7 @@ def prepare(
     if recorded is None:
         with whole_folder(folder) as scratch:
             recorded = _make(case, weights_file, scratch, canon, progress)
-    return CaseFiles(
+    files = CaseFiles(
         case=case,
         weights=weights_file,
         weights_source=source,
@@ -98,6 +129,45 @@ def prepare(
         expected=folder / EXPECTED,
         recorded=recorded,
     )
+    lower = {each: _lower_noise(files, each, canon, progress) for each in LOWER if each in set(precisions)}
+    return msgspec.structs.replace(files, lower=lower)
+
+
+def _lower_noise(files: CaseFiles, precision: Precision, canon: Canon, progress: Callable[[str], None]) -> LowerNoise:
+    """PyTorch's own error in a precision, computed once."""
+    path = files.expected.with_name(NOISE.format(precision))
+    recipe = _lower_recipe()
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        kept = msgspec.json.decode(path.read_bytes(), type=LowerNoise)
+        if kept.recipe == recipe:
+            return kept
+    progress(f"{precision} noise of {files.case.name}")
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        rounded = Path(scratch) / "rounded.safetensors"
+        curve = canon.run("lowered", files.exercise("cpu", precision), rounded)
+        comparison = with_curve(compare(rounded, files.expected), curve, files.recorded.curve)
+    problem = comparison.problems[0] if comparison.problems else _not_verifiable(comparison, precision)
+    noise = {str(group): error for group, error in comparison.worst().items()}
+    made = LowerNoise(noise=noise if problem is None else {}, problem=problem, recipe=recipe)
+    path.write_bytes(msgspec.json.encode(made))
+    return made
+
+
+def _not_verifiable(comparison: Comparison, precision: Precision) -> str | None:
+    for distance in comparison.distances:
+        if distance.name == TOKENS and distance.error > 0:
+            share = f"{distance.error:.0%} of its tokens differ from the reference's"
+            return f"not verifiable in {precision}: PyTorch itself takes other turns there, {share}"
+        if not math.isfinite(distance.error):
+            return f"not verifiable in {precision}: PyTorch's own {distance.name} is not finite"
+    return None
+
+
+def _lower_recipe() -> str:
+    digest = hashlib.sha256()
+    for name in ("lowered", "rounding"):
+        digest.update((places.PACKAGE / "frameworks" / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _key(case: Case, weights_sha256: str) -> str:

@@ -32,7 +32,7 @@ OPTIMIZERS: Mapping[str, Sgd | AdamW] = {
 }
 """AdamW's first step divides each gradient by its own size; `eps` of the gradients' order keeps it well conditioned."""
 
-Outcome: TypeAlias = Literal["passed", "wrong", "unsupported", "unavailable", "crashed", "timed_out"]
+Outcome: TypeAlias = Literal["passed", "wrong", "unsupported", "unavailable", "out_of_memory", "crashed", "timed_out"]
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

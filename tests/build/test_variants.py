@@ -109,3 +109,72 @@ def test_any_cxx_compiler_does_and_cxx_decides(house: House, monkeypatch: pytest
     compiler.write_text("#!/bin/sh\n")
     compiler.chmod(0o755)
     built(ensure()["snake:compile"])
+
+
+SHARING = """
+[[variants]]
+name = "gpu"
+backend = "gpu"
+default = false
+features = ["gpu"]
+rustflags = ["-C", "target-feature=-crt-static"]
+libraries = ["libarenanever.so.1"]
+[[variants]]
+name = "gpu-fast"
+backend = "gpu"
+precision = "tf32"
+default = false
+shares = "gpu"
+"""
+
+
+@pytest.fixture
+def sharing(house: House) -> House:
+    house.crate("rusty")
+    with (house.root / "manifests" / "frameworks" / "rusty.toml").open("a") as file:
+        file.write(SHARING)
+    return house
+
+
+def test_variants_that_share_are_started_from_one_executable_built_once(sharing: House) -> None:
+    outcomes = ensure(["rusty", "rusty:gpu", "rusty:gpu-fast"])
+
+    plain, gpu, fast = (built(outcomes[f"rusty:{name}"]) for name in ("cpu", "gpu", "gpu-fast"))
+    assert gpu.command == fast.command == [str(sharing.artifacts / "bin" / "arena-rusty-gpu")]
+    assert plain.command != gpu.command
+    assert len(sharing.calls("cargo build")) == 2
+    assert gpu.record.rustflags == ["-C", "target-feature=-crt-static"]
+    folders = {call.split("--target-dir ")[1].split()[0] for call in sharing.calls("cargo build")}
+    assert len(folders) == 2
+
+
+def test_other_compiler_flags_are_another_build(sharing: House) -> None:
+    ensure(["rusty:gpu"])
+    path = sharing.root / "manifests" / "frameworks" / "rusty.toml"
+    path.write_text(path.read_text().replace("-crt-static", "+crt-static"))
+    forget()
+
+    stale = unbuilt(locate(framework("rusty"), framework("rusty").variant("gpu-fast")))
+
+    assert stale.reason == "its compiler flags changed since it was built"
+
+
+def test_a_library_that_the_machine_lacks_is_named_and_the_build_is_none_the_worse(sharing: House) -> None:
+    assert built(ensure(["rusty:gpu"])["rusty:gpu"]).missing == ("libarenanever.so.1",)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ('shares = "cpu"', "`cpu` has no build of its own to share"),
+        ('shares = "gpu"\nfeatures = ["x"]', "exclude each other"),
+        ('shares = "other"', "unknown variant of rusty: other"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(sharing: House, words: str, told: str) -> None:
+    path = sharing.root / "manifests" / "frameworks" / "rusty.toml"
+    path.write_text(path.read_text() + f'\n[[variants]]\nname = "more"\nbackend = "gpu"\n{words}\n')
+    forget()
+
+    with pytest.raises(ArenaError, match=told):
+        framework("rusty")

@@ -22,6 +22,9 @@ class Engine(Protocol):
     separate: bool
     """Whether the device's memory is not the host's, so that the boundaries of a sample differ."""
 
+    def use(self, precision: str) -> None:
+        """Compute in this precision, one of `ArrayFramework.precisions`, from now on."""
+
     def put(self, values: np.ndarray[Any, Any]) -> Array:
         """An array on the device; ids become int32."""
 
@@ -45,6 +48,9 @@ class Engine(Protocol):
 
     def wait(self, *results: Any) -> None:
         """Return when the results are computed."""
+
+    def device_name(self) -> str | None:
+        """What the driver calls a device of its own."""
 
     def device_bytes(self) -> int | None:
         """The peak of the memory of a device of its own."""

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from arena_py.frameworks.arrays.ops import Array
     from arena_py.frameworks.arrays.programs import ArrayModel
 
-PRECISION = "f32"
-"""The one precision of these runners: strict float32."""
-
 
 def installed(distribution: str) -> bool:
     """Whether a package is in this environment, without importing it."""
@@ -53,6 +50,10 @@ class ArrayFramework(ABC):
             RunnerError: `device_unavailable`, or `unsupported` when it cannot use so many threads.
         """
 
+    def precisions(self, backend: str) -> list[str]:  # noqa: ARG002 (that of all, but where a framework says otherwise)
+        """What a backend computes in: strict float32."""
+        return ["f32"]
+
     def features(self) -> list[str]:
         """What of this environment changes what is measured."""
         return [f"{library} {version(library)}" for library in self.libraries if installed(library)]
@@ -63,7 +64,7 @@ class ArrayFramework(ABC):
             contract=CONTRACT,
             runner=self.name,
             framework=FrameworkVersion(self.name, version(self.name)),
-            backends=[Backend(name, device, [PRECISION]) for name, device in self.backends().items()],
+            backends=[Backend(name, device, self.precisions(name)) for name, device in self.backends().items()],
             architectures={architecture: list(tasks) for architecture, tasks in TASKS.items()},
             own_kernels=[],
             build=Build(
@@ -84,13 +85,19 @@ class ArrayFramework(ABC):
         backends = self.backends()
         if spec.backend not in backends:
             raise RunnerError("unsupported", f"backend `{spec.backend}`, only {', '.join(backends)}")
-        if spec.precision != PRECISION:
-            raise RunnerError("unsupported", f"precision `{spec.precision}`, only {PRECISION}")
+        known = self.precisions(spec.backend)
+        if spec.precision not in known:
+            raise RunnerError("unsupported", f"precision `{spec.precision}`, only {', '.join(known)}")
         engine = self.engine(spec.backend, spec.threads)
+        engine.use(spec.precision)
         with engine.memory_errors():
             model = _load(spec, engine)
         self._engine = engine
         return model
+
+    def device_name(self) -> str | None:
+        """What the driver calls the device; none for the CPU."""
+        return self._engine.device_name() if self._engine else None
 
     def device_bytes(self) -> int | None:
         """The peak of the memory that was taken on a device of its own."""

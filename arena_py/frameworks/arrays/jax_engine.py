@@ -11,15 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from arena_py.contract.adapter import RunnerError
-from arena_py.frameworks.arrays.jax_ops import JaxOps
+from arena_py.frameworks.arrays.jax_ops import PRODUCTS, JaxOps
 
 if TYPE_CHECKING:
     from arena_py.frameworks.arrays.engine import Function
     from arena_py.frameworks.arrays.ops import Array, Ops
 
 jax.config.update("jax_enable_x64", False)
-# Full float32 also where an operation of the library takes its products itself, as attention does.
-jax.config.update("jax_default_matmul_precision", "highest")
 
 
 class JaxEngine:
@@ -36,9 +34,16 @@ class JaxEngine:
             raise RunnerError(
                 "device_unavailable", f"this machine has no device for JAX's backend `{backend}`"
             ) from error
-        self.ops: Ops = JaxOps()
+        self._operations = JaxOps()
+        self.ops: Ops = self._operations
         self.separate = backend != "cpu"
         jax.config.update("jax_default_device", self._device)
+
+    def use(self, precision: str) -> None:
+        """Full float32 products, or TF32 inside of them, in what is compiled from now on."""
+        self._operations.products = PRODUCTS[precision]
+        # Also where an operation of the library takes its products itself, as attention does.
+        jax.config.update("jax_default_matmul_precision", PRODUCTS[precision])
 
     def put(self, values: np.ndarray[Any, Any]) -> Array:
         """An array on the device, with memory of its own; ids become int32."""
@@ -76,6 +81,10 @@ class JaxEngine:
             if "RESOURCE_EXHAUSTED" in str(error):
                 raise RunnerError("out_of_memory", str(error).splitlines()[0]) from error
             raise
+
+    def device_name(self) -> str | None:
+        """What the driver calls a device of its own."""
+        return str(self._device.device_kind) if self.separate else None
 
     def device_bytes(self) -> int | None:
         """The peak on a device of its own."""

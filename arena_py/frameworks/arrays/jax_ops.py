@@ -14,14 +14,16 @@ from arena_py.frameworks.arrays.ops import Ops
 if TYPE_CHECKING:
     from arena_py.frameworks.arrays.ops import Array
 
-STRICT = lax.Precision.HIGHEST
-"""Full float32 products: XLA's default on a GPU is TF32."""
+PRODUCTS = {"f32": "highest", "tf32": "tensorfloat32"}
+"""JAX's names of how exact a product is: XLA's default on a GPU is TF32."""
 
 
 class JaxOps(Ops):
     """Channels last, kernels [..., I, O]: what XLA's convolutions on a CPU take without a transposition."""
 
     xp = jnp
+    products: str = PRODUCTS["f32"]
+    """How exact products are; those that the library takes by itself go by its configuration."""
     kernel_axes: ClassVar = {3: (2, 1, 0), 4: (2, 3, 1, 0)}
 
     def stop(self, x: Array) -> Array:
@@ -47,7 +49,7 @@ class JaxOps(Ops):
 
     def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         """`x` [..., I] times `weight` [O, I] transposed, plus `bias` [O]."""
-        y = jnp.einsum("...i,oi->...o", x, weight, precision=STRICT)
+        y = jnp.einsum("...i,oi->...o", x, weight, precision=self.products)
         return y if bias is None else y + bias
 
     def conv(
@@ -63,13 +65,13 @@ class JaxOps(Ops):
         if max(spatial) == 1:
             for axis in range(1, x.ndim - 1):
                 x = lax.slice_in_dim(x, 0, None, stride, axis)
-            y = jnp.einsum("...i,io->...o", x, kernel.reshape(kernel.shape[-2:]), precision=STRICT)
+            y = jnp.einsum("...i,io->...o", x, kernel.reshape(kernel.shape[-2:]), precision=self.products)
         else:
             sides = padding or [(size // 2, size // 2) for size in spatial]
             letters = "HW"[-len(spatial) :]
             layouts = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
             y = lax.conv_general_dilated(
-                x, kernel, [stride] * len(spatial), sides, dimension_numbers=layouts, precision=STRICT
+                x, kernel, [stride] * len(spatial), sides, dimension_numbers=layouts, precision=self.products
             )
         return y if bias is None else y + bias
 

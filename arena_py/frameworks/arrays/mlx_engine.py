@@ -32,6 +32,9 @@ class MlxEngine:
         self.ops: Ops = MlxOps()
         self.separate = backend != "cpu"
 
+    def use(self, precision: str) -> None:
+        """There is one: float32, whose strictness MLX reads when it is imported."""
+
     def put(self, values: np.ndarray[Any, Any]) -> Array:
         """An array on the device; ids become int32."""
         return mx.array(values.astype(np.int32) if values.dtype == np.int64 else values)
@@ -67,6 +70,13 @@ class MlxEngine:
             if "allocate" in str(error):
                 raise RunnerError("out_of_memory", str(error).splitlines()[0]) from error
             raise
+
+    def device_name(self) -> str | None:
+        """What the driver calls a device of its own, where MLX tells."""
+        if not self.separate:
+            return None
+        facts = mx.device_info() if hasattr(mx, "device_info") else {}
+        return str(facts.get("device_name", "GPU"))
 
     def device_bytes(self) -> int | None:
         """The peak on a device of its own."""

@@ -62,6 +62,7 @@ def _machine(run: Run) -> list[tuple[str, str]]:
         ("architecture", machine.architecture),
         ("cores", f"{machine.cores} physical, {machine.threads} logical, {machine.usable_threads:g} usable"),
         ("memory", text.size(machine.memory_bytes)),
+        *(("GPU", device) for device in machine.gpus),
         ("system", f"{machine.system} {machine.kernel}"),
         ("virtual", virtual),
         ("governor", machine.governor or "not known"),
@@ -75,7 +76,7 @@ def _machine(run: Run) -> list[tuple[str, str]]:
 def _settings(run: Run) -> list[tuple[str, str]]:
     sampling = run.settings.sampling
     gate = [
-        f"{precision}: {limits.k:g} x float32 PyTorch's own error + {limits.floor:g}"
+        f"{precision}: {limits.k:g} x PyTorch's own error in it + {limits.floor:g}"
         for precision, limits in run.settings.gate.items()
     ]
     return [

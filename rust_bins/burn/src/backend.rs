@@ -21,6 +21,33 @@ pub fn all() -> Vec<Backend> {
     ]
 }
 
+/// Whether the device computes in host memory: then both boundaries are one.
+pub fn is_host(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
+/// The device's own name; none for the CPU.
+pub fn name(device: &Device) -> Option<String> {
+    #[cfg(feature = "vulkan")]
+    return device.identity().map(|identity| identity.name);
+    #[cfg(not(feature = "vulkan"))]
+    {
+        let _ = device;
+        None
+    }
+}
+
+/// Bytes that the framework keeps of the device's memory; none for the CPU.
+pub fn bytes(device: &Device) -> Option<u64> {
+    #[cfg(feature = "vulkan")]
+    return device.memory_pool_usage().map(|usage| usage.bytes_reserved);
+    #[cfg(not(feature = "vulkan"))]
+    {
+        let _ = device;
+        None
+    }
+}
+
 /// The device of `spec`, with rayon's pool at the threads it asks for.
 ///
 /// # Errors
@@ -32,9 +59,23 @@ pub fn device(spec: &LoadSpec) -> Result<Device> {
     let device = match spec.backend.as_str() {
         "flex" => Device::flex(),
         #[cfg(feature = "vulkan")]
-        "vulkan" => Device::vulkan(burn::tensor::DeviceKind::DefaultDevice),
+        "vulkan" => vulkan()?,
         other => return Err(Error::unsupported(format!("backend `{other}` is not in this build"))),
     };
     threads::configure(spec.threads)?;
     Ok(device)
+}
+
+/// The device that wgpu prefers on Vulkan: a discrete GPU where there is one.
+///
+/// # Errors
+/// `device_unavailable` without any: the framework would panic at its first use.
+#[cfg(feature = "vulkan")]
+fn vulkan() -> Result<Device> {
+    use burn::tensor::{DeviceKind, DeviceType};
+
+    if Device::enumerate(DeviceType::Vulkan).into_vec().is_empty() {
+        return Err(Error::device_unavailable("no Vulkan device"));
+    }
+    Ok(Device::vulkan(DeviceKind::DefaultDevice))
 }

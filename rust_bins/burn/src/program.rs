@@ -5,6 +5,7 @@ use std::rc::Rc;
 use arena_runner::{Boundary, Error, Execution, Inputs, Model, Output, Parameters, Program, Result, Task};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::backend;
 use crate::optimizer::State;
 use crate::parameters::{Handles, Slot, Store};
 
@@ -67,17 +68,26 @@ impl<A: Architecture> Model for Loaded<A> {
         self.store.size()
     }
 
+    fn device(&self) -> Option<String> {
+        backend::name(&self.device)
+    }
+
+    fn device_bytes(&self) -> Option<u64> {
+        backend::bytes(&self.device)
+    }
+
     fn prepare(&self, task: &Task, inputs: &Inputs) -> Result<Box<dyn Program>> {
         let run = match task {
             Task::Infer => Run::Infer { output: None },
             Task::Train => Run::Train { loss: None, gradients: Vec::new() },
-            Task::Step(optimizer) => Run::Step { loss: None, state: State::new(optimizer) },
+            Task::Step(optimizer) => Run::Step { loss: None, state: State::new(optimizer), parameters: Vec::new() },
             Task::Decode { new_tokens } => return A::decode(self, inputs, *new_tokens),
         };
         let targets = !matches!(task, Task::Infer);
         let batch = A::batch(&self.config, inputs, targets, &self.device)?;
         let (config, store, device) = (Rc::clone(&self.config), Rc::clone(&self.store), self.device.clone());
-        Ok(Box::new(Compiled::<A> { config, store, device, batch, targets, run }))
+        let inputs = (!backend::is_host(&self.device)).then(|| inputs.clone());
+        Ok(Box::new(Compiled::<A> { config, store, device, inputs, batch, targets, run }))
     }
 }
 
@@ -86,6 +96,8 @@ struct Compiled<A: Architecture> {
     config: Rc<A::Config>,
     store: Rc<Store>,
     device: Device,
+    /// In host memory, where that is not the device's.
+    inputs: Option<Inputs>,
     batch: A::Batch,
     targets: bool,
     run: Run,
@@ -93,9 +105,19 @@ struct Compiled<A: Architecture> {
 
 /// What is executed, and the results of the latest execution.
 enum Run {
-    Infer { output: Option<(Vec<usize>, Values)> },
-    Train { loss: Option<Values>, gradients: Vec<(Slot, Values)> },
-    Step { loss: Option<Values>, state: State },
+    Infer {
+        output: Option<(Vec<usize>, Values)>,
+    },
+    Train {
+        loss: Option<Values>,
+        gradients: Vec<(Slot, Values)>,
+    },
+    /// The parameters are in host memory where that is not the device's and the boundary asks; the store has them else.
+    Step {
+        loss: Option<Values>,
+        state: State,
+        parameters: Vec<Values>,
+    },
 }
 
 /// A result where the boundary left it.
@@ -146,10 +168,16 @@ pub fn internal(error: impl std::fmt::Display) -> Error {
 impl<A: Architecture> Program for Compiled<A> {
     fn bind(&mut self, inputs: &Inputs) -> Result<()> {
         self.batch = A::batch(&self.config, inputs, self.targets, &self.device)?;
+        self.inputs = self.inputs.take().map(|_| inputs.clone());
         Ok(())
     }
 
     fn execute(&mut self, boundary: Boundary) -> Result<Execution> {
+        if boundary == Boundary::Host
+            && let Some(inputs) = &self.inputs
+        {
+            self.batch = A::batch(&self.config, inputs, self.targets, &self.device)?;
+        }
         // The results of the execution before are given back first, so that two never share the memory.
         match &mut self.run {
             Run::Infer { output } => {
@@ -166,7 +194,8 @@ impl<A: Architecture> Program for Compiled<A> {
                     gradients.push((leaves.slot(i).clone(), Values::new(gradient, boundary)?));
                 }
             }
-            Run::Step { loss, state } => {
+            Run::Step { loss, state, parameters } => {
+                parameters.clear();
                 let (value, mut tape) = {
                     // The leaves are dropped before the update, so that it can write in place.
                     let leaves = self.store.leaves();
@@ -174,6 +203,11 @@ impl<A: Architecture> Program for Compiled<A> {
                 };
                 *loss = Some(Values::new(value, boundary)?);
                 state.advance(&self.store, &mut tape)?;
+                if boundary == Boundary::Host && self.inputs.is_some() {
+                    for (_, value) in self.store.trainable() {
+                        parameters.push(Values::new(value, boundary)?);
+                    }
+                }
             }
         }
         if boundary == Boundary::Device {
@@ -197,11 +231,14 @@ impl<A: Architecture> Program for Compiled<A> {
                 }));
                 Ok(all)
             }
-            Run::Step { loss, .. } => {
+            Run::Step { loss, parameters, .. } => {
                 let mut all: Vec<_> = loss.iter().map(|loss| Output::lazy("loss", &[], || loss.read())).collect();
-                all.extend(self.store.trainable().into_iter().map(|(slot, value)| {
+                all.extend(self.store.trainable().into_iter().enumerate().map(|(i, (slot, value))| {
                     let (name, shape) = (format!("param.{}", slot.parameter.name), slot.parameter.shape.clone());
-                    Output::lazy(name, &shape, move || slot.checkpoint_values(value.clone()))
+                    Output::lazy(name, &shape, move || match parameters.get(i) {
+                        Some(values) => values.read_as(&slot, device),
+                        None => slot.checkpoint_values(value.clone()),
+                    })
                 }));
                 Ok(all)
             }

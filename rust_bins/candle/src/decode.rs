@@ -1,13 +1,13 @@
 //! Greedy generation with a key/value cache.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arena_runner::{Boundary, Execution, Inputs, Output, Program, Result};
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Tensor};
 use candle_nn::kv_cache::KvCache;
 
 use crate::network::{Bound, Network, internal};
-use crate::program::values;
+use crate::program::{ids, settle, values};
 
 /// A network that generates.
 pub trait Decoder {
@@ -57,23 +57,24 @@ pub struct Decode {
     network: Box<dyn Network>,
     bound: Bound,
     new_tokens: usize,
-    /// Per token: ids `[B]` and logits `[B, V]`.
-    generated: Vec<(Tensor, Tensor)>,
+    /// Ids `[B, N]` and logits `[B, N, V]`, where the boundary left them.
+    generated: Option<(Tensor, Tensor)>,
 }
 
 impl Decode {
     /// The program of a network that has a decoder.
     pub fn new(network: Box<dyn Network>, bound: Bound, new_tokens: usize) -> Self {
-        Self { network, bound, new_tokens, generated: Vec::new() }
+        Self { network, bound, new_tokens, generated: None }
     }
 
-    fn generate(&mut self) -> candle_core::Result<Execution> {
+    fn generate(&self) -> candle_core::Result<(Duration, Tensor, Tensor)> {
         let start = Instant::now();
         let decoder =
             self.network.decoder().ok_or_else(|| candle_core::Error::Msg("the network does not generate".into()))?;
         let mut generated = Vec::with_capacity(self.new_tokens);
         let (mut logits, mut cache) = decoder.start(&self.bound, self.new_tokens)?;
         let mut ids = logits.argmax(D::Minus1)?;
+        self.bound.device().synchronize()?;
         let first_token = start.elapsed();
         for _ in 1..self.new_tokens {
             let next = decoder.advance(&ids.unsqueeze(1)?, &mut cache)?;
@@ -81,33 +82,35 @@ impl Decode {
             ids = logits.argmax(D::Minus1)?;
         }
         generated.push((ids, logits));
-        self.generated = generated;
-        Ok(Execution { first_token: Some(first_token) })
+        let stack =
+            |part: fn(&(Tensor, Tensor)) -> &Tensor| Tensor::stack(&generated.iter().map(part).collect::<Vec<_>>(), 1);
+        Ok((first_token, stack(|(ids, _)| ids)?, stack(|(_, logits)| logits)?))
     }
 }
 
 impl Program for Decode {
     fn bind(&mut self, inputs: &Inputs) -> Result<()> {
-        self.bound = self.network.bind(inputs, false)?;
+        self.bound = self.network.bind(inputs, false, self.bound.device())?;
         Ok(())
     }
 
-    fn execute(&mut self, _: Boundary) -> Result<Execution> {
-        Device::Cpu.with_context(|| self.generate()).map_err(internal)
+    fn execute(&mut self, boundary: Boundary) -> Result<Execution> {
+        self.generated = None;
+        if boundary == Boundary::Host {
+            self.bound.upload().map_err(internal)?;
+        }
+        let device = self.bound.device();
+        let (first_token, tokens, logits) = device.with_context(|| self.generate()).map_err(internal)?;
+        let at = |tensor: &Tensor| settle(tensor, boundary).map_err(internal);
+        self.generated = Some((at(&tokens)?, at(&logits)?));
+        Ok(Execution { first_token: Some(first_token) })
     }
 
     fn outputs(&self) -> Result<Vec<Output<'_>>> {
-        let stack = |part: fn(&(Tensor, Tensor)) -> &Tensor| {
-            Tensor::stack(&self.generated.iter().map(part).collect::<Vec<_>>(), 1).map_err(internal)
-        };
-        let (tokens, logits) = (stack(|(ids, _)| ids)?, stack(|(_, logits)| logits)?);
-        let ids: Vec<i64> = tokens
-            .flatten_all()
-            .and_then(|ids| ids.to_vec1::<u32>())
-            .map_err(internal)?
-            .into_iter()
-            .map(i64::from)
-            .collect();
-        Ok(vec![Output::i64("tokens", tokens.dims(), ids), Output::f32("logits", logits.dims(), values(&logits)?)])
+        let Some((tokens, logits)) = &self.generated else { return Ok(vec![]) };
+        Ok(vec![
+            Output::i64("tokens", tokens.dims(), ids(tokens)?),
+            Output::lazy("logits", logits.dims(), || values(logits)),
+        ])
     }
 }

@@ -6,17 +6,18 @@ use arena_runner::architecture::smolvla_expert::SmolVlaExpertConfig;
 use arena_runner::architecture::unet2d_condition::UNet2DConditionConfig;
 use arena_runner::architecture::whisper::WhisperConfig;
 use arena_runner::{
-    Backend, Description, Error, Framework, FrameworkVersion, Inputs, LoadSpec, Model, Parameters, Program, Result,
-    Task, Weights, build_info,
+    Description, Error, Framework, FrameworkVersion, Inputs, LoadSpec, Model, Parameters, Program, Result, Task,
+    Weights, build_info,
 };
 use candle_core::utils::get_num_threads;
 use serde_json::{Map, Value};
 
+use crate::device;
 use crate::network::{Architecture, internal};
 use crate::program;
 use crate::store::{Gradients, Store};
 
-/// Candle on the CPU.
+/// Candle, on the devices of this build.
 pub struct Candle;
 
 type Parse = fn(&Map<String, Value>) -> Result<Box<dyn Architecture>>;
@@ -38,13 +39,13 @@ impl Framework for Candle {
         Description {
             runner: "candle".into(),
             framework: FrameworkVersion { name: "candle".into(), version: "0.11.1".into() },
-            backends: vec![Backend { id: "cpu".into(), device: "cpu".into(), precisions: vec!["f32".into()] }],
+            backends: device::backends(),
             architectures: ARCHITECTURES
                 .iter()
                 .map(|(name, tasks, _)| ((*name).into(), tasks.iter().map(|&task| task.into()).collect()))
                 .collect(),
             own_kernels: vec![],
-            build: build_info(&["cpu", "x86-v4"]),
+            build: build_info(device::FEATURES),
         }
     }
 
@@ -55,7 +56,8 @@ impl Framework for Candle {
             .find(|(name, ..)| *name == spec.architecture)
             .ok_or_else(|| Error::unsupported(format!("architecture `{}`", spec.architecture)))?;
         let architecture = parse(&spec.config)?;
-        let store = Store::load(&architecture.parameters(), weights)?;
+        let device = device::open(&spec.backend, &spec.precision)?;
+        let store = Store::load(&architecture.parameters(), weights, &device)?;
         Ok(Box::new(CandleModel { architecture, store }))
     }
 }
@@ -79,6 +81,10 @@ struct CandleModel {
 impl Model for CandleModel {
     fn parameters(&self) -> Parameters {
         self.store.size()
+    }
+
+    fn device(&self) -> Option<String> {
+        device::name(self.store.device())
     }
 
     fn prepare(&self, task: &Task, inputs: &Inputs) -> Result<Box<dyn Program>> {

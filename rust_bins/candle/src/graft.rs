@@ -7,6 +7,8 @@
 use std::sync::Mutex;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Error, Layout, Result, Shape, Storage, Tensor};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, backend::BackendStorage};
 
 /// A value that was computed outside the graph, and how gradients go back from it.
 struct Graft<B> {
@@ -21,9 +23,13 @@ impl<B> Graft<B> {
     }
 
     /// The value, for the one time that candle asks for it.
-    fn take(&self) -> Result<(CpuStorage, Shape)> {
+    fn value(&self) -> Result<Tensor> {
         let value = self.value.lock().ok().and_then(|mut value| value.take());
-        let value = value.ok_or_else(|| Error::Msg(format!("{}: computed twice", self.name)))?.contiguous()?;
+        value.ok_or_else(|| Error::Msg(format!("{}: computed twice", self.name)))?.contiguous()
+    }
+
+    fn take(&self) -> Result<(CpuStorage, Shape)> {
+        let value = self.value()?;
         let (storage, layout) = value.storage_and_layout();
         let Storage::Cpu(storage) = &*storage else {
             return Err(Error::Msg(format!("{}: not on the CPU", self.name)));
@@ -31,6 +37,27 @@ impl<B> Graft<B> {
         let start = layout.start_offset();
         let values = storage.as_slice::<f32>()?[start..start + layout.shape().elem_count()].to_vec();
         Ok((CpuStorage::F32(values), layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn take_cuda(&self) -> Result<(CudaStorage, Shape)> {
+        let mut value = self.value()?;
+        let whole = {
+            let (storage, layout) = value.storage_and_layout();
+            match &*storage {
+                Storage::Cuda(storage) => storage.as_cuda_slice::<f32>()?.len() == layout.shape().elem_count(),
+                _ => return Err(Error::Msg(format!("{}: not on the CUDA device", self.name))),
+            }
+        };
+        if !whole {
+            // A part of a larger storage, which candle would clone as a whole.
+            value = value.force_contiguous()?;
+        }
+        let (storage, layout) = value.storage_and_layout();
+        match &*storage {
+            Storage::Cuda(storage) => Ok((storage.try_clone(layout)?, layout.shape().clone())),
+            _ => Err(Error::Msg(format!("{}: not on the CUDA device", self.name))),
+        }
     }
 }
 
@@ -41,6 +68,11 @@ impl<B: Fn(&Tensor, &Tensor) -> Result<Tensor> + Send + Sync> CustomOp1 for Graf
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         self.take()
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.take_cuda()
     }
 
     fn bwd(&self, _: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
@@ -55,6 +87,11 @@ impl<B: Fn(&Tensor, &Tensor) -> Result<[Option<Tensor>; 2]> + Send + Sync> Custo
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         self.take()
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.take_cuda()
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, result: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -77,6 +114,19 @@ impl<B: Fn(&Tensor, &Tensor) -> Result<[Option<Tensor>; 3]> + Send + Sync> Custo
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         self.take()
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.take_cuda()
     }
 
     fn bwd(

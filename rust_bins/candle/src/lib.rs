@@ -1,6 +1,7 @@
-//! The arena's runner on candle: its own kernels on the CPU, `gemm` and rayon below them.
+//! The arena's runner on candle: its own kernels on the CPU, `gemm` and rayon below them; on CUDA its kernels and cuBLAS.
 
 mod decode;
+mod device;
 mod framework;
 mod graft;
 mod llama;

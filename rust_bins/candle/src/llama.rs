@@ -3,10 +3,10 @@
 use arena_runner::architecture::Parameter;
 use arena_runner::architecture::llama::LlamaConfig;
 use arena_runner::{Inputs, Result};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::decode::{Cache, Decoder};
-use crate::network::{Architecture, Bound, Network, internal};
+use crate::network::{Architecture, Bound, Network};
 use crate::ops::{Linear, RmsNorm, Rotary, attend, causal_mask, cross_entropy, embedding, heads};
 use crate::store::View;
 
@@ -75,8 +75,9 @@ impl Llama {
     fn hidden(&self, input_ids: &Tensor, mut cache: Option<&mut Cache>) -> candle_core::Result<Tensor> {
         let t = input_ids.dim(1)?;
         let past = cache.as_ref().map_or(0, |cache| cache.length());
-        let rotary = Rotary::new(self.config.rope_theta, self.config.head_dim(), past, t)?;
-        let mask = if t > 1 { Some(causal_mask(t, past)?) } else { None };
+        let device = input_ids.device();
+        let rotary = Rotary::new(self.config.rope_theta, self.config.head_dim(), past, t, device)?;
+        let mask = if t > 1 { Some(causal_mask(t, past, device)?) } else { None };
         let mut x = embedding(&self.embedding, input_ids, self.config.padding_row)?;
         for (i, layer) in self.layers.iter().enumerate() {
             x = layer.forward(&x, &rotary, mask.as_ref(), cache.as_deref_mut().map(|cache| (cache, i)))?;
@@ -90,13 +91,14 @@ impl Network for Llama {
         "logits"
     }
 
-    fn bind(&self, inputs: &Inputs, with_loss: bool) -> Result<Bound> {
+    fn bind(&self, inputs: &Inputs, with_loss: bool, device: &Device) -> Result<Bound> {
         let inputs = self.config.inputs(inputs, with_loss)?;
         let shape = [inputs.batch, inputs.seq];
-        let bound = Bound::default().ids("input_ids", inputs.input_ids, &shape)?;
+        let bound = Bound::on(device).ids("input_ids", inputs.input_ids, &shape)?;
         let Some(labels) = inputs.labels else { return Ok(bound) };
-        let labels = crate::network::id_tensor(labels, &shape).and_then(|labels| labels.narrow(1, 1, inputs.seq - 1));
-        Ok(bound.with("next_ids", labels.map_err(internal)?))
+        // The first label of a row is nobody's next one.
+        let next_ids: Vec<i64> = labels.chunks(inputs.seq).flat_map(|row| &row[1..]).copied().collect();
+        bound.ids("next_ids", &next_ids, &[inputs.batch, inputs.seq - 1])
     }
 
     fn forward(&self, inputs: &Bound) -> candle_core::Result<Tensor> {

@@ -15,7 +15,7 @@ use crate::store::Store;
 /// # Errors
 /// `unsupported` when the network does not generate, `invalid_inputs`.
 pub fn prepare(network: Box<dyn Network>, store: &Store, task: &Task, inputs: &Inputs) -> Result<Box<dyn Program>> {
-    let bound = network.bind(inputs, task.has_loss())?;
+    let bound = network.bind(inputs, task.has_loss(), store.device())?;
     Ok(match task {
         Task::Infer => Box::new(Infer { network, bound, output: None }),
         Task::Decode { new_tokens } if network.decoder().is_some() => {
@@ -30,6 +30,7 @@ pub fn prepare(network: Box<dyn Network>, store: &Store, task: &Task, inputs: &I
         Task::Step(optimizer) => Box::new(Step {
             train: Train { network, bound, store: store.clone(), loss: 0.0, gradients: BTreeMap::new() },
             update: Update::new(optimizer.clone()),
+            parameters: BTreeMap::new(),
         }),
     })
 }
@@ -42,6 +43,26 @@ pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.flatten_all().and_then(|flat| flat.to_vec1()).map_err(internal)
 }
 
+/// The ids of a tensor, row-major.
+///
+/// # Errors
+/// `internal`, candle's.
+pub fn ids(tensor: &Tensor) -> Result<Vec<i64>> {
+    let ids = tensor.flatten_all().and_then(|flat| flat.to_vec1::<u32>()).map_err(internal)?;
+    Ok(ids.into_iter().map(i64::from).collect())
+}
+
+/// A result where the boundary wants it: in host memory, or on the device, which has then nothing left to do.
+///
+/// # Errors
+/// Candle's.
+pub fn settle(result: &Tensor, boundary: Boundary) -> candle_core::Result<Tensor> {
+    match boundary {
+        Boundary::Host => result.contiguous()?.to_device(&Device::Cpu),
+        Boundary::Device => result.device().synchronize().map(|()| result.clone()),
+    }
+}
+
 struct Infer {
     network: Box<dyn Network>,
     bound: Bound,
@@ -50,15 +71,18 @@ struct Infer {
 
 impl Program for Infer {
     fn bind(&mut self, inputs: &Inputs) -> Result<()> {
-        self.bound = self.network.bind(inputs, false)?;
+        self.bound = self.network.bind(inputs, false, self.bound.device())?;
         Ok(())
     }
 
-    fn execute(&mut self, _: Boundary) -> Result<Execution> {
+    fn execute(&mut self, boundary: Boundary) -> Result<Execution> {
         // The old output goes first, so that there is never room for two.
         self.output = None;
-        let output = Device::Cpu.with_context(|| self.network.forward(&self.bound)).map_err(internal)?;
-        self.output = Some(output);
+        if boundary == Boundary::Host {
+            self.bound.upload().map_err(internal)?;
+        }
+        let forward = || settle(&self.network.forward(&self.bound)?, boundary);
+        self.output = Some(self.bound.device().with_context(forward).map_err(internal)?);
         Ok(Execution::default())
     }
 
@@ -83,6 +107,16 @@ impl Train {
         Ok((loss.to_scalar()?, gradients))
     }
 
+    fn differentiate(&mut self, boundary: Boundary) -> Result<()> {
+        // The old gradients go first, so that there is never room for two sets.
+        self.gradients.clear();
+        if boundary == Boundary::Host {
+            self.bound.upload().map_err(internal)?;
+        }
+        (self.loss, self.gradients) = self.store.device().with_context(|| self.backward()).map_err(internal)?;
+        Ok(())
+    }
+
     fn loss(&self) -> Output<'_> {
         Output::f32("loss", &[], vec![self.loss])
     }
@@ -90,14 +124,15 @@ impl Train {
 
 impl Program for Train {
     fn bind(&mut self, inputs: &Inputs) -> Result<()> {
-        self.bound = self.network.bind(inputs, true)?;
+        self.bound = self.network.bind(inputs, true, self.store.device())?;
         Ok(())
     }
 
-    fn execute(&mut self, _: Boundary) -> Result<Execution> {
-        // The old gradients go first, so that there is never room for two sets.
-        self.gradients.clear();
-        (self.loss, self.gradients) = Device::Cpu.with_context(|| self.backward()).map_err(internal)?;
+    fn execute(&mut self, boundary: Boundary) -> Result<Execution> {
+        self.differentiate(boundary)?;
+        for gradient in self.gradients.values_mut() {
+            *gradient = settle(gradient, boundary).map_err(internal)?;
+        }
         Ok(Execution::default())
     }
 
@@ -110,6 +145,8 @@ impl Program for Train {
 struct Step {
     train: Train,
     update: Update,
+    /// The parameters after the latest execution in host memory, where that is not the device's and the boundary asks.
+    parameters: BTreeMap<String, Tensor>,
 }
 
 impl Program for Step {
@@ -118,15 +155,24 @@ impl Program for Step {
     }
 
     fn execute(&mut self, boundary: Boundary) -> Result<Execution> {
-        let execution = self.train.execute(boundary)?;
-        let Self { train: Train { store, gradients, .. }, update } = self;
-        Device::Cpu.with_context(|| update.step(store.trainable(), gradients)).map_err(internal)?;
-        self.train.gradients.clear();
-        Ok(execution)
+        self.train.differentiate(boundary)?;
+        let Self { train: Train { store, gradients, .. }, update, parameters } = self;
+        parameters.clear();
+        store.device().with_context(|| update.step(store.trainable(), gradients)).map_err(internal)?;
+        gradients.clear();
+        if boundary == Boundary::Host && !store.device().is_cpu() {
+            for (name, var) in store.trainable() {
+                parameters.insert(name.to_owned(), settle(var.as_tensor(), boundary).map_err(internal)?);
+            }
+        }
+        store.device().synchronize().map_err(internal)?;
+        Ok(Execution::default())
     }
 
     fn outputs(&self) -> Result<Vec<Output<'_>>> {
-        let parameters = self.train.store.trainable().map(|(name, var)| lazy(format!("param.{name}"), var.as_tensor()));
+        let parameters = self.train.store.trainable().map(|(name, var)| {
+            lazy(format!("param.{name}"), self.parameters.get(name).unwrap_or_else(|| var.as_tensor()))
+        });
         Ok(std::iter::once(self.train.loss()).chain(parameters).collect())
     }
 }

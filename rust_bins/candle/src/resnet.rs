@@ -3,7 +3,7 @@
 use arena_runner::architecture::Parameter;
 use arena_runner::architecture::resnet::{self, BATCH_NORM_EPS, ResNetConfig};
 use arena_runner::{Inputs, Result};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::network::{Architecture, Bound, Network};
 use crate::ops::{Conv, Linear, cross_entropy, max_pool_3x3, relu, scale_channels};
@@ -59,10 +59,10 @@ impl Network for ResNet {
         "logits"
     }
 
-    fn bind(&self, inputs: &Inputs, with_loss: bool) -> Result<Bound> {
+    fn bind(&self, inputs: &Inputs, with_loss: bool, device: &Device) -> Result<Bound> {
         let inputs = self.config.inputs(inputs, with_loss)?;
         let shape = [inputs.batch, self.config.num_channels, inputs.height, inputs.width];
-        let bound = Bound::default().f32("pixel_values", inputs.pixel_values, &shape)?;
+        let bound = Bound::on(device).f32("pixel_values", inputs.pixel_values, &shape)?;
         match inputs.labels {
             None => Ok(bound),
             Some(labels) => bound.ids("labels", labels, &[inputs.batch]),

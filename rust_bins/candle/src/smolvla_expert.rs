@@ -75,15 +75,15 @@ impl SmolVlaExpert {
         })
     }
 
-    /// `timestep` `[B]` to `[B, hidden]`: `[sin, cos]` of the angles, in float64.
-    fn embed_time(&self, timestep: &Tensor) -> candle_core::Result<Tensor> {
+    /// `timestep` `[B]`, on the host, to `[B, hidden]`: `[sin, cos]` of the angles, in float64.
+    fn embed_time(&self, timestep: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
         let frequencies = self.config.time_frequencies();
         let mut embedding = Vec::new();
         for t in timestep.to_vec1::<f32>()? {
             let angles = frequencies.iter().map(|frequency| f64::from(t) * frequency);
             embedding.extend(angles.clone().map(|a| a.sin() as f32).chain(angles.map(|a| a.cos() as f32)));
         }
-        Tensor::from_vec(embedding, (timestep.dim(0)?, self.config.hidden_size), &Device::Cpu)
+        Tensor::from_vec(embedding, (timestep.dim(0)?, self.config.hidden_size), device)
     }
 }
 
@@ -92,13 +92,13 @@ impl Network for SmolVlaExpert {
         "velocity"
     }
 
-    fn bind(&self, inputs: &Inputs, with_loss: bool) -> Result<Bound> {
+    fn bind(&self, inputs: &Inputs, with_loss: bool, device: &Device) -> Result<Bound> {
         let (c, inputs) = (&self.config, self.config.inputs(inputs, with_loss)?);
         let actions = [inputs.batch, c.chunk_size, c.max_action_dim];
         let prefix = [c.num_hidden_layers, inputs.batch, inputs.prefix, c.num_key_value_heads, c.head_dim];
-        let bound = Bound::default()
+        let bound = Bound::on(device)
             .f32("noisy_actions", inputs.noisy_actions, &actions)?
-            .f32("timestep", inputs.timestep, &[inputs.batch])?
+            .on_host("timestep", inputs.timestep)?
             .f32("prefix_keys", inputs.prefix_keys, &prefix)?
             .f32("prefix_values", inputs.prefix_values, &prefix)?;
         match inputs.target {
@@ -109,13 +109,13 @@ impl Network for SmolVlaExpert {
 
     fn forward(&self, inputs: &Bound) -> candle_core::Result<Tensor> {
         let (keys, values) = (inputs.get("prefix_keys")?, inputs.get("prefix_values")?);
-        let (prefix, actions) = (keys.dim(2)?, self.config.chunk_size);
-        let rotary = |start| Rotary::new(self.config.rope_theta, self.config.head_dim, start, actions);
-        let positions =
-            Positions { after_prefix: rotary(prefix)?, from_zero: rotary(0)?, mask: causal_mask(actions, prefix)? };
+        let (prefix, actions, device) = (keys.dim(2)?, self.config.chunk_size, inputs.device());
+        let rotary = |start| Rotary::new(self.config.rope_theta, self.config.head_dim, start, actions, device);
+        let mask = causal_mask(actions, prefix, device)?;
+        let positions = Positions { after_prefix: rotary(prefix)?, from_zero: rotary(0)?, mask };
 
         let embedded = self.action_in_proj.forward(inputs.get("noisy_actions")?)?;
-        let time = self.embed_time(inputs.get("timestep")?)?.unsqueeze(1)?.broadcast_as(embedded.shape())?;
+        let time = self.embed_time(inputs.get("timestep")?, device)?.unsqueeze(1)?.broadcast_as(embedded.shape())?;
         let mixed = Tensor::cat(&[embedded, time.contiguous()?], D::Minus1)?;
         let mut x = self.action_time_mlp_out.forward(&self.action_time_mlp_in.forward(&mixed)?.silu()?)?;
         for (i, layer) in self.layers.iter().enumerate() {

@@ -12,6 +12,7 @@ use crate::network::internal;
 /// Variables by name. Clones share them, so that a `step` program changes them for every later program.
 #[derive(Clone)]
 pub struct Store {
+    device: Device,
     variables: BTreeMap<String, Variable>,
 }
 
@@ -37,17 +38,22 @@ pub struct View<'a> {
 }
 
 impl Store {
-    /// Reads every parameter.
+    /// Reads every parameter to the device.
     ///
     /// # Errors
-    /// `invalid_weights`, naming the tensor.
-    pub fn load(parameters: &[Parameter], weights: &Weights) -> Result<Self> {
+    /// `invalid_weights`, naming the tensor; `out_of_memory`.
+    pub fn load(parameters: &[Parameter], weights: &Weights, device: &Device) -> Result<Self> {
         let read = |parameter: &Parameter| {
             let values = weights.f32(&parameter.name, &parameter.shape)?;
-            let var = Var::from_vec(values, parameter.shape.as_slice(), &Device::Cpu).map_err(internal)?;
+            let var = Var::from_vec(values, parameter.shape.as_slice(), device).map_err(internal)?;
             Ok((parameter.name.clone(), Variable { var, trainable: parameter.trainable }))
         };
-        Ok(Self { variables: parameters.iter().map(read).collect::<Result<_>>()? })
+        Ok(Self { device: device.clone(), variables: parameters.iter().map(read).collect::<Result<_>>()? })
+    }
+
+    /// Where the parameters are.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Scalars and bytes.

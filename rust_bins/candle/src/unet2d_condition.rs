@@ -95,11 +95,11 @@ impl UNet2DCondition {
         })
     }
 
-    /// `timestep` `[B]` to `[B, time width]`.
-    fn embed_time(&self, timestep: &Tensor) -> candle_core::Result<Tensor> {
+    /// `timestep` `[B]`, on the host, to `[B, time width]`.
+    fn embed_time(&self, timestep: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
         let features = timestep.to_vec1::<f32>()?.into_iter().flat_map(|t| self.config.time_features(t.into()));
         let features: Vec<f32> = features.map(|feature| feature as f32).collect();
-        let features = Tensor::from_vec(features, (timestep.dim(0)?, self.config.block_out_channels[0]), &Device::Cpu)?;
+        let features = Tensor::from_vec(features, (timestep.dim(0)?, self.config.block_out_channels[0]), device)?;
         self.time_2.forward(&self.time_1.forward(&features)?.silu()?)
     }
 }
@@ -109,12 +109,12 @@ impl Network for UNet2DCondition {
         "sample_out"
     }
 
-    fn bind(&self, inputs: &Inputs, with_loss: bool) -> Result<Bound> {
+    fn bind(&self, inputs: &Inputs, with_loss: bool, device: &Device) -> Result<Bound> {
         let (c, inputs) = (&self.config, self.config.inputs(inputs, with_loss)?);
         let image = |channels| [inputs.batch, channels, inputs.height, inputs.width];
-        let bound = Bound::default()
+        let bound = Bound::on(device)
             .f32("sample", inputs.sample, &image(c.in_channels))?
-            .f32("timestep", inputs.timestep, &[inputs.batch])?
+            .on_host("timestep", inputs.timestep)?
             .f32("context", inputs.encoder_hidden_states, &[inputs.batch, inputs.seq, c.context()])?;
         match inputs.target {
             None => Ok(bound),
@@ -125,7 +125,7 @@ impl Network for UNet2DCondition {
     fn forward(&self, inputs: &Bound) -> candle_core::Result<Tensor> {
         let context = inputs.get("context")?;
         // Every residual block takes the embedding through a silu first.
-        let time = self.embed_time(inputs.get("timestep")?)?.silu()?;
+        let time = self.embed_time(inputs.get("timestep")?, inputs.device())?.silu()?;
         let mut x = self.conv_in.forward(inputs.get("sample")?)?;
         let mut skips = vec![x.clone()];
         for level in &self.down {

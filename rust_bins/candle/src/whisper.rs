@@ -3,7 +3,7 @@
 use arena_runner::architecture::Parameter;
 use arena_runner::architecture::whisper::WhisperConfig;
 use arena_runner::{Inputs, Result};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::decode::{Cache, Decoder};
 use crate::network::{Architecture, Bound, Network};
@@ -136,7 +136,7 @@ impl Whisper {
     ) -> candle_core::Result<Tensor> {
         let t = ids.dim(1)?;
         let past = cache.as_ref().map_or(0, |cache| cache.length());
-        let mask = if t > 1 { Some(causal_mask(t, past)?) } else { None };
+        let mask = if t > 1 { Some(causal_mask(t, past, ids.device())?) } else { None };
         let x = embedding(&self.embedding, ids, self.config.padding_row)?;
         let mut x = x.broadcast_add(&self.decoder_positions.narrow(0, past, t)?)?;
         for (i, (layer, (cross_k, cross_v))) in self.decoder.iter().zip(cross).enumerate() {
@@ -160,10 +160,10 @@ impl Network for Whisper {
         "logits"
     }
 
-    fn bind(&self, inputs: &Inputs, with_loss: bool) -> Result<Bound> {
+    fn bind(&self, inputs: &Inputs, with_loss: bool, device: &Device) -> Result<Bound> {
         let (c, inputs) = (&self.config, self.config.inputs(inputs, with_loss)?);
         let ids = [inputs.batch, inputs.seq];
-        let bound = Bound::default()
+        let bound = Bound::on(device)
             .f32("input_features", inputs.input_features, &[inputs.batch, c.num_mel_bins, c.frames()])?
             .ids("decoder_input_ids", inputs.decoder_input_ids, &ids)?;
         match inputs.labels {

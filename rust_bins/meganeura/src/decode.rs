@@ -12,6 +12,7 @@ use crate::attention::Cache;
 use crate::layout::swap_leading;
 use crate::net::Net;
 use crate::program::guard;
+use crate::readback::Readback;
 
 /// An architecture that generates token by token.
 pub trait Generative: Architecture {
@@ -78,6 +79,7 @@ pub struct Decode {
     /// Outputs `1..` of `start`: how many values, and where they go.
     handovers: Vec<(usize, Handover)>,
     inputs: Inputs,
+    readback: RefCell<Readback>,
     /// `[N, B]`.
     tokens: Vec<i64>,
     /// `[N, B, V]`.
@@ -93,6 +95,7 @@ impl Decode {
         architecture: Rc<dyn Generative>,
         inputs: &Inputs,
         new_tokens: usize,
+        readback: Readback,
         compile: impl Fn(&Net) -> Result<Rc<RefCell<Session>>>,
     ) -> Result<Self> {
         let prompt = architecture.prompt(inputs, new_tokens)?;
@@ -118,16 +121,21 @@ impl Decode {
         let logits = architecture.next(&mut net, prompt);
         net.graph.set_outputs(vec![logits]);
         let step = compile(&net)?;
-        let (tokens, logits, inputs) = (Vec::new(), Vec::new(), inputs.clone());
-        Ok(Self { architecture, prompt, start, next: step, handovers, inputs, tokens, logits })
+        let (tokens, logits, inputs, readback) = (Vec::new(), Vec::new(), inputs.clone(), RefCell::new(readback));
+        Ok(Self { architecture, prompt, start, next: step, handovers, inputs, readback, tokens, logits })
+    }
+
+    /// How many logits `[B, V]` a pass makes.
+    fn width(&self) -> usize {
+        self.prompt.batch * self.architecture.vocabulary()
     }
 
     /// Runs a session and reads its logits `[B, V]`.
     fn run(&self, session: &mut Session) -> Vec<f32> {
         session.step();
+        let mut logits = Vec::new();
+        self.readback.borrow_mut().read(session, &[(0, self.width())], |_, values| logits = values.to_vec());
         session.wait();
-        let mut logits = vec![0.0; self.prompt.batch * self.architecture.vocabulary()];
-        session.read_output_by_index(0, &mut logits);
         logits
     }
 
@@ -137,20 +145,26 @@ impl Decode {
         guard("prompt", || {
             let (mut start, mut next) = (self.start.borrow_mut(), self.next.borrow_mut());
             write(&mut start, &feeds);
-            let logits = self.run(&mut start);
-            for (i, (size, handover)) in self.handovers.iter().enumerate() {
-                let mut values = vec![0.0; *size];
-                start.read_output_by_index(i + 1, &mut values);
+            start.step();
+            let sizes = std::iter::once(self.width()).chain(self.handovers.iter().map(|&(size, _)| size));
+            let outputs: Vec<(usize, usize)> = sizes.enumerate().collect();
+            let mut logits = Vec::new();
+            self.readback.borrow_mut().read(&start, &outputs, |i, values| {
+                let Some(handover) = i.checked_sub(1).map(|i| &self.handovers[i].1) else {
+                    logits = values.to_vec();
+                    return;
+                };
                 match handover {
                     Handover::Keys(cache) => {
-                        next.set_input(&format!("{}.keys", cache.name), &cache.filled(&values, true));
+                        next.set_input(&format!("{}.keys", cache.name), &cache.filled(values, true));
                     }
                     Handover::Values(cache) => {
-                        next.set_input(&format!("{}.values", cache.name), &cache.filled(&values, false));
+                        next.set_input(&format!("{}.values", cache.name), &cache.filled(values, false));
                     }
-                    Handover::Constant(name) => next.set_input(name, &values),
+                    Handover::Constant(name) => next.set_input(name, values),
                 }
-            }
+            });
+            start.wait();
             logits
         })
     }

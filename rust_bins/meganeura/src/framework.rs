@@ -19,7 +19,9 @@ use crate::device;
 use crate::llama::Llama;
 use crate::net::Net;
 use crate::optimizer::Schedule;
+use crate::profile;
 use crate::program::{Compiled, Slot, Source, guard};
+use crate::readback::Readback;
 use crate::resnet::ResNet;
 use crate::smolvla_expert::SmolVlaExpert;
 use crate::store::Store;
@@ -88,6 +90,10 @@ impl Model for Loaded {
         self.store.size()
     }
 
+    fn device(&self) -> Option<String> {
+        Some(self.gpu.device_information().device_name.clone())
+    }
+
     fn prepare(&self, task: &Task, inputs: &Inputs) -> Result<Box<dyn Program>> {
         if !self.tasks.contains(&task.name()) {
             return Err(Error::unsupported(format!("task `{}` is not supported for this architecture", task.name())));
@@ -97,7 +103,8 @@ impl Model for Loaded {
             let compile = |net: &Net| self.compile(net, Mode::Inference);
             let generative = Rc::clone(&self.architecture).generative();
             let generative = generative.expect("the table of architectures gives `decode` to generators only");
-            return Ok(Box::new(Decode::new(generative, inputs, *new_tokens, compile)?));
+            let readback = Readback::new(&self.gpu);
+            return Ok(Box::new(Decode::new(generative, inputs, *new_tokens, readback, compile)?));
         }
         let mut net = Net::new(&self.architecture.parameters(), *task != Task::Infer);
         let mut slots = Vec::new();
@@ -130,9 +137,15 @@ impl Model for Loaded {
             labels: mode == Mode::Training,
             optimizer,
             inputs: Inputs::default(),
-            host: None,
+            host: Vec::new(),
+            on_host: false,
+            readback: RefCell::new(Readback::new(&self.gpu)),
         };
         program.bind(inputs)?;
+        if program.optimizer.is_none() {
+            let profiled = || profile::report(&mut program.session.borrow_mut(), task.name());
+            guard("profile", profiled)?;
+        }
         Ok(Box::new(program))
     }
 }

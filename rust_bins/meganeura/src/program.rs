@@ -12,6 +12,7 @@ use crate::architecture::Architecture;
 use crate::decode::write;
 use crate::layout::Layout;
 use crate::optimizer::Schedule;
+use crate::readback::Readback;
 use crate::store::Store;
 
 /// Where the values of an output are in the session.
@@ -50,8 +51,12 @@ pub struct Compiled {
     pub optimizer: Option<Schedule>,
     /// The inputs in host memory.
     pub inputs: Inputs,
-    /// The outputs in host memory, after an execution within the `host` boundary.
-    pub host: Option<Vec<Vec<f32>>>,
+    /// The outputs in host memory, in the order of `slots`; the memory is kept for the next execution.
+    pub host: Vec<Vec<f32>>,
+    /// Whether they are those of the latest execution, one within the `host` boundary.
+    pub on_host: bool,
+    /// The way of the graph's first output to the host.
+    pub readback: RefCell<Readback>,
 }
 
 impl Compiled {
@@ -62,27 +67,56 @@ impl Compiled {
         guard("upload", || write(&mut session, &feeds))
     }
 
-    /// Reads one output from the device, in the contract's order.
-    fn download(&self, slot: &Slot) -> Result<Vec<f32>> {
+    /// Reads one output from the device into `values`, in the contract's order.
+    fn download(&self, slot: &Slot, values: &mut Vec<f32>) -> Result<()> {
         let session = self.session.borrow();
         guard("download", || match &slot.source {
             Source::Head(layout) => {
-                let mut values = vec![0.0; layout.shape().iter().product()];
-                session.read_output_by_index(0, &mut values);
-                layout.to_contract(values)
+                let mut readback = self.readback.borrow_mut();
+                readback.read(&session, &[(0, layout.shape().iter().product())], |_, read| {
+                    values.clear();
+                    values.extend_from_slice(read);
+                });
+                *values = layout.to_contract(std::mem::take(values));
             }
-            Source::Loss => vec![session.read_loss()],
+            Source::Loss => *values = vec![session.read_loss()],
             Source::Gradient(parameter) => {
-                let mut values = vec![0.0; parameter.shape.iter().product()];
-                session.read_param_grad(&parameter.name, &mut values);
-                values
+                values.resize(parameter.shape.iter().product(), 0.0);
+                session.read_param_grad(&parameter.name, values);
             }
             Source::Parameter(parameter) => {
-                let mut values = vec![0.0; parameter.shape.iter().product()];
-                session.read_param(&parameter.name, &mut values);
-                values
+                *values = session.read_params(&[&parameter.name]).pop().expect("one for each name");
             }
         })
+    }
+
+    /// Reads every output from the device.
+    fn download_all(&mut self) -> Result<()> {
+        let mut host = std::mem::take(&mut self.host);
+        host.resize_with(self.slots.len(), Vec::new);
+        for (slot, values) in self.slots.iter().zip(&mut host) {
+            if !matches!(slot.source, Source::Parameter(_)) {
+                self.download(slot, values)?;
+            }
+        }
+        let parameters: Vec<(usize, &str)> = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter_map(|(i, slot)| match &slot.source {
+                Source::Parameter(parameter) => Some((i, parameter.name.as_str())),
+                _ => None,
+            })
+            .collect();
+        // All in one transfer.
+        let names: Vec<&str> = parameters.iter().map(|&(_, name)| name).collect();
+        let read = guard("download", || self.session.borrow().read_params(&names))?;
+        for (&(i, _), values) in parameters.iter().zip(read) {
+            host[i] = values;
+        }
+        self.host = host;
+        self.on_host = true;
+        Ok(())
     }
 }
 
@@ -93,7 +127,7 @@ impl Program for Compiled {
     }
 
     fn execute(&mut self, boundary: Boundary) -> Result<Execution> {
-        self.host = None;
+        self.on_host = false;
         if boundary == Boundary::Host {
             self.upload()?;
         }
@@ -106,7 +140,7 @@ impl Program for Compiled {
             session.wait();
         })?;
         if boundary == Boundary::Host {
-            self.host = Some(self.slots.iter().map(|slot| self.download(slot)).collect::<Result<_>>()?);
+            self.download_all()?;
         }
         Ok(Execution::default())
     }
@@ -118,10 +152,13 @@ impl Program for Compiled {
                 Source::Loss => vec![],
                 Source::Gradient(parameter) | Source::Parameter(parameter) => parameter.shape.clone(),
             };
-            match &self.host {
-                Some(host) => Output::f32(&slot.name, &shape, host[i].as_slice()),
-                None => Output::lazy(&slot.name, &shape, || self.download(slot)),
+            if self.on_host {
+                return Output::f32(&slot.name, &shape, self.host[i].as_slice());
             }
+            Output::lazy(&slot.name, &shape, || {
+                let mut values = Vec::new();
+                self.download(slot, &mut values).map(|()| values)
+            })
         });
         Ok(outputs.collect())
     }

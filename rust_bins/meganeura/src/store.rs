@@ -47,10 +47,11 @@ impl Store {
     pub fn sync(&self) {
         let Some(session) = self.newer.borrow().upgrade() else { return };
         let session = session.borrow();
-        for (name, values) in self.values.borrow_mut().iter_mut() {
-            if session.has_param_grad(name) {
-                session.read_param(name, values);
-            }
+        let mut held = self.values.borrow_mut();
+        let changed: Vec<String> = held.keys().filter(|name| session.has_param_grad(name)).cloned().collect();
+        let names: Vec<&str> = changed.iter().map(String::as_str).collect();
+        for (name, values) in changed.iter().zip(session.read_params(&names)) {
+            held.insert(name.clone(), values);
         }
     }
 }

@@ -198,6 +198,8 @@ pub enum Done {
         load_ns: u64,
         parameters: u64,
         parameter_bytes: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<String>,
     },
     Prepared {
         prepare_ns: u64,

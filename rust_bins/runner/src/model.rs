@@ -36,6 +36,11 @@ pub trait Model {
     /// `unsupported`, `invalid_inputs`, `out_of_memory` or `internal`.
     fn prepare(&self, task: &Task, inputs: &Inputs) -> Result<Box<dyn Program>>;
 
+    /// The device that computes, as its driver calls it, where it is not the host's processor.
+    fn device(&self) -> Option<String> {
+        None
+    }
+
     /// Bytes in use on the device, where it is not the host and the framework tells.
     fn device_bytes(&self) -> Option<u64> {
         None

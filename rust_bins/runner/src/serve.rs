@@ -109,9 +109,9 @@ impl Session<'_> {
         let model = self.framework.load(&spec, &weights)?;
         drop(weights);
         let load_ns = nanoseconds(start.elapsed());
-        let parameters = model.parameters();
+        let (parameters, device) = (model.parameters(), model.device());
         self.loaded = Some(Loaded { architecture: spec.architecture, prepared: None, model });
-        Ok(Done::Loaded { load_ns, parameters: parameters.count, parameter_bytes: parameters.bytes })
+        Ok(Done::Loaded { load_ns, parameters: parameters.count, parameter_bytes: parameters.bytes, device })
     }
 
     fn prepare(&mut self, prepare: &Prepare) -> Result<Done> {

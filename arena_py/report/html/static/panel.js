@@ -49,7 +49,7 @@ function panelParts(cell) {
   parts.push(el("h3", {}, "How it was run"), facts([
     ["framework", cell.description ? `${cell.description.framework.name} ${cell.description.framework.version}` : cell.framework],
     ["backend", cell.backend], ["language", cell.language], ["precision", cell.precision], ["boundary", cell.boundary], ["threads", String(cell.threads)],
-    ["device", cell.description?.backends.find((each) => each.id === cell.backend)?.device],
+    ["device", cell.device ?? cell.description?.backends.find((each) => each.id === cell.backend)?.device],
     ["own kernels", cell.description?.own_kernels.join(", ")],
     ["built by", cell.build?.compiler ?? cell.description?.build.compiler], ["features", cell.description?.build.features.join(", ")],
     ["build", cell.build ? `${cell.build.place ?? "own"}, ${cell.build.started ?? ""}` : null],

@@ -1,5 +1,6 @@
 //! Attention with shared key heads, and its cache.
 
+use crate::backend::is_host;
 use burn::tensor::module::attention as fused_attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -29,7 +30,7 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: Visible) -> 
     let [b, heads, t, width] = q.dims();
     let [_, kv_heads, s, _] = k.dims();
     let causal = visible == Visible::Causal && t > 1;
-    let flex = is_flex(&q.device());
+    let flex = is_host(&q.device());
     let out = if q.device().is_autodiff() || (heads != kv_heads && !flex) {
         let mask = causal.then(|| causal_mask(t, s, &v.device().inner()));
         composed(q, k, v, mask)
@@ -108,8 +109,4 @@ fn causal_mask(t: usize, s: usize, device: &Device) -> Tensor<2> {
 /// A constant on the device of `like`, which may be one with a tape.
 fn on_tape_of<const D: usize>(like: &Tensor<4>, constant: Tensor<D>) -> Tensor<D> {
     if like.device().is_autodiff() { constant.autodiff() } else { constant }
-}
-
-fn is_flex(device: &Device) -> bool {
-    *device == Device::flex()
 }

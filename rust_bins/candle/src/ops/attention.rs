@@ -8,10 +8,10 @@ use crate::graft::graft1;
 ///
 /// # Errors
 /// Candle's.
-pub fn causal_mask(length: usize, past: usize) -> Result<Tensor> {
+pub fn causal_mask(length: usize, past: usize, device: &Device) -> Result<Tensor> {
     let visible = |t: usize, s: usize| if s <= past + t { 0.0 } else { f32::NEG_INFINITY };
     let mask: Vec<f32> = (0..length).flat_map(|t| (0..past + length).map(move |s| visible(t, s))).collect();
-    Tensor::from_vec(mask, (length, past + length), &Device::Cpu)
+    Tensor::from_vec(mask, (length, past + length), device)
 }
 
 /// `[B, T, H d]` as `[B, H, T, d]`, with heads of width `d`.

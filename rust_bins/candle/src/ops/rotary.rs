@@ -16,12 +16,12 @@ impl Rotary {
     ///
     /// # Errors
     /// Candle's.
-    pub fn new(theta: f64, head_dim: usize, start: usize, length: usize) -> Result<Self> {
+    pub fn new(theta: f64, head_dim: usize, start: usize, length: usize, device: &Device) -> Result<Self> {
         let half = head_dim / 2;
         let angles = (start..start + length)
             .flat_map(|t| (0..half).map(move |i| t as f64 / theta.powf(2.0 * i as f64 / head_dim as f64)));
         let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
-        let tensor = |values| Tensor::from_vec(values, (length, half), &Device::Cpu);
+        let tensor = |values| Tensor::from_vec(values, (length, half), device);
         Ok(Self { cos: tensor(cos)?, sin: tensor(sin)? })
     }
 

@@ -84,8 +84,8 @@ fn norms() {
 #[test]
 fn grouped_attention_behind_rotations() {
     check(&[&[1, 4, 3, 4], &[1, 2, 3, 4], &[1, 2, 3, 4]], |a| {
-        let rotary = Rotary::new(100.0, 4, 2, 3)?;
-        attend(&rotary.rotate(&a[0])?, &rotary.rotate(&a[1])?, &a[2], Some(&causal_mask(3, 0)?))
+        let rotary = Rotary::new(100.0, 4, 2, 3, &Device::Cpu)?;
+        attend(&rotary.rotate(&a[0])?, &rotary.rotate(&a[1])?, &a[2], Some(&causal_mask(3, 0, &Device::Cpu)?))
     });
 }
 

@@ -1,6 +1,6 @@
 //! Windows that slide over images, as views: candle has neither strided slices nor a public `im2col`.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 /// A window and how far it moves.
 pub struct Window {
@@ -78,7 +78,7 @@ impl Window {
                 }
             }
             let (b, c, ..) = taps[0].dims4()?;
-            sum.map_or_else(|| Tensor::zeros((b, c, rows, columns), taps[0].dtype(), &Device::Cpu), Ok)
+            sum.map_or_else(|| Tensor::zeros((b, c, rows, columns), taps[0].dtype(), taps[0].device()), Ok)
         };
         let row = |p| Tensor::stack(&(0..s).map(|q| phase(p, q)).collect::<Result<Vec<_>>>()?, 4);
         let (b, c, ..) = taps[0].dims4()?;
