@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from audit_documents import audit, entry, environment, executable
 from run_documents import WRONG, around, cell, run
 
 from arena_py.report import csv, text
@@ -39,6 +40,18 @@ def everything():
     )
 
 
+def taken_apart():
+    """An audit of some of its variants, hostile words in it."""
+    candle = cell("candle:cpu", around(100))
+    return audit(
+        entry("candle:cpu", build=candle.build, executable=executable(code=(("gemm", 4_000_000), (HOSTILE, 90_000)))),
+        entry(
+            "jax:cpu", environment=environment((HOSTILE, "1.0", "framework", 9_000_000), ("none", "1", "models", None))
+        ),
+        entry("burn:flex"),
+    )
+
+
 def many():
     cells = [
         cell(f"f{number % 20}:v", around(100 + number % 7, 6), case=f"m{number // 200}/infer/b{number // 20}")
@@ -58,13 +71,16 @@ def test_every_view_opens_says_nothing_and_fetches_nothing(opened, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
     # axe adds its own script, which the page's policy would refuse.
-    watched = opened(everything(), color_scheme=scheme, bypass_csp=True)
+    watched = opened(everything(), audits=[taken_apart()], color_scheme=scheme, bypass_csp=True)
     for view in VIEWS:
         page = watched.open(f"view={view}")
         assert page.locator("main > section:visible").count() == 1
         assert page.locator(f"#view-{view} h2").is_visible()
         if view in CHARTS:
             page.wait_for_selector(f"#view-{view} .chart[data-drawn] svg")
+        for chart in page.locator(f"#view-{view} .chart").all():
+            chart.scroll_into_view_if_needed()
+            chart.locator("svg").wait_for()
         found = Axe().run(page).response["violations"]
         assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
     watched.quiet()
@@ -103,6 +119,26 @@ def test_hostile_words_are_text_everywhere(opened):
         assert page.locator("img").count() == 0
     page = watched.open("view=table&q=unsupported")
     assert "<script>alert(1)</script>" in page.locator("#view-table tbody").inner_text()
+    watched.quiet()
+
+
+def test_the_footprint_has_a_map_of_what_audits_took_apart_and_names_the_rest(opened):
+    watched = opened(everything(), audits=[taken_apart()])
+    page = watched.open("view=footprint")
+    view = page.locator("#view-footprint")
+    assert view.locator("h3", has_text="candle:cpu: 5.72 MiB").count() == 1
+    figure = view.locator("figure", has_text="candle:cpu: 5.72 MiB")
+    figure.scroll_into_view_if_needed()
+    figure.locator(".chart[data-drawn] svg").wait_for()
+    assert "gemm" in figure.locator("svg").text_content()
+    figure.locator("summary").click()
+    assert ".rodata" in figure.locator("table").inner_text()
+    assert "not the build that this run measured" in view.locator("figure", has_text="jax:cpu: 8.59 MiB").inner_text()
+    assert "No stored audit knows: burn:flex," in view.inner_text()
+    page = watched.open("view=footprint&language=rust&q=flex")
+    assert "No stored audit knows what these are made of. python -m arena_py audit" in page.inner_text(
+        "#view-footprint"
+    )
     watched.quiet()
 
 

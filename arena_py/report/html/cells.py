@@ -5,10 +5,14 @@ The whole document, with samples, tensors and logs, is in the page too, compress
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
+from arena_py.footprint.document import Audit
 from arena_py.report import text
 from arena_py.report.columns import COLUMNS, is_tied
+from arena_py.report.html.footprints import Footprint, footprints
 from arena_py.report.html.ratios import Ratio, ratios
 from arena_py.report.verdict import winners
 from arena_py.results.document import Cell, Interval, Run
@@ -90,10 +94,12 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     winners: dict[str, str]
     """A line for each case."""
     cells: list[CellView]
+    footprints: list[Footprint]
+    """What audits know of its variants."""
 
 
-def run_view(run: Run, key: str) -> RunView:
-    """A run as the views draw it."""
+def run_view(run: Run, key: str, audits: Sequence[Audit] = ()) -> RunView:
+    """A run as the views draw it, with what audits know of its variants."""
     found = ratios(run)
     return RunView(
         key=key,
@@ -106,6 +112,7 @@ def run_view(run: Run, key: str) -> RunView:
         columns=[column.title for column in COLUMNS],
         winners=dict(zip(map(text.plain, by_case(run.cells)), winners(run), strict=True)),
         cells=[_cell(cell, index, found.get((cell.case, cell.label), {})) for index, cell in enumerate(run.cells)],
+        footprints=footprints(run, audits),
     )
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from arena_py import __version__
+from arena_py.footprint.document import Audit
 from arena_py.report import csv
 from arena_py.report.html import assets
 from arena_py.report.html.cells import machine_of, run_view
@@ -69,17 +70,25 @@ def keyed(runs: Sequence[Run]) -> list[tuple[str, Run]]:
     return found
 
 
-def page(runs: Sequence[Run], *, title: str = "Arena", shared: Shared | None = None, note: str = "") -> str:
+def page(
+    runs: Sequence[Run],
+    *,
+    audits: Sequence[Audit] = (),
+    title: str = "Arena",
+    shared: Shared | None = None,
+    note: str = "",
+) -> str:
     """The page of some runs.
 
     Args:
         runs: at least one.
+        audits: that may know what the runs' variants are made of.
         title: of the page.
         shared: of a page in a site; scripts and styles are in the page itself when absent.
         note: what a reader must know of the selection.
     """
     found = keyed(runs)
-    views = [run_view(run, key) for key, run in found]
+    views = [run_view(run, key, audits) for key, run in found]
     data = {"runs": views, "steps": steps(found)}
     context: dict[str, Any] = {
         "title": title,

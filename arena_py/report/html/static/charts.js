@@ -62,7 +62,7 @@ async function draw(holder) {
     const embed = await startVega();
     if (!holder.isConnected) return;
     holder.chart.view?.finalize();
-    const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true }, logLevel: 1 };
+    const options = { mode: holder.chart.mode, ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true }, logLevel: 1 };
     const result = await embed(holder.firstElementChild, { ...spec, config: chartConfig() }, options);
     holder.chart.view = result;
     holder.dataset.drawn = "yes";
@@ -86,12 +86,13 @@ function redraw() {
 
 /** A figure: title, chart, and its numbers as a table that opens.
  *
- * `height` reserves the chart's place, so that nothing moves when it is drawn.
+ * `height` reserves the chart's place, so that nothing moves when it is drawn; `mode` is the language of the spec,
+ * Vega-Lite or the Vega below it.
  */
-function figure({ title, words = "", spec, height, head, rows, after = [] }) {
+function figure({ title, words = "", spec, mode = "vega-lite", height, head, rows, after = [] }) {
   const holder = el("div", { class: "chart", role: "img", "aria-label": `${plain(title)}. ${plain(words)}` }, el("div", { "aria-hidden": "true" }));
   holder.style.minHeight = `${height}px`;
-  holder.chart = { spec: { $schema: "https://vega.github.io/schema/vega-lite/v6.json", width: "container", ...spec } };
+  holder.chart = { mode, spec: mode === "vega" ? spec : { width: "container", ...spec } };
   sight.observe(holder);
   const numbers = el("details", { class: "numbers" }, el("summary", {}, "The numbers"));
   numbers.addEventListener("toggle", () => numbers.open && numbers.children.length === 1 && numbers.append(tableOf(title, head, rows)), { once: false });
