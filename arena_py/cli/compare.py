@@ -213,6 +213,7 @@ def measured(
                 cells += found
             for cell in found:
                 progress.done(cell)
+            progress.ended(found)
         whole = True
     finally:
         reached = len(cells) // len(plan.candidates)
