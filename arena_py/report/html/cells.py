@@ -50,6 +50,8 @@ class CellView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: str = ""
     reason: str | None = None
     unit: str = ""
+    units: int = 0
+    """Of one execution."""
     rank: int | None = None
     tied: bool = False
     """Shares the first rank without being the fastest."""
@@ -139,7 +141,8 @@ def _cell(cell: Cell, index: int, against: dict[str, Ratio]) -> CellView:
         status=cell.status,
         version=_version(cell),
         reason=cell.reason,
-        unit=cell.unit,
+        unit=text.plain(cell.unit),
+        units=cell.units_per_execution,
         rank=summary.rank if summary else None,
         tied=is_tied(cell),
         median_ns=_bounds(summary.median_ns) if summary else None,

@@ -25,6 +25,7 @@ VIEWS = {
     "matrix": "Matrix",
     "speed": "Speed",
     "tradeoff": "Trade-off",
+    "scaling": "Scaling",
     "phases": "Phases",
     "training": "Training",
     "footprint": "Footprint",

@@ -27,6 +27,9 @@ function matrixView(body) {
   const sign = direction === "desc" ? -1 : 1;
   const value = (row) => row.of.get(key)?.ratio?.value ?? Infinity;
   rows.sort((a, b) => (key === "runner" ? sign * compare(a.label, b.label) : order(value(a), value(b), sign) || compare(a.label, b.label)));
+  // Where it varies, a reader must not have to guess it from a variant's name.
+  const beside = ["backend", "precision"].filter((name) => unique(run.cells.map((cell) => cell[name])).length > 1);
+  const told = (row) => { const [{ cell }] = row.of.values(); return beside.map((name) => cell[name]).join(", "); };
   const head = (name, words) => sortHead(words, key === name ? direction : "", (next) => change({ sort: `${name}:${next}` }, true), { scope: "col" });
   const models = [...grouped(cases, ({ cell }) => cell.model)];
   body.append(
@@ -40,7 +43,7 @@ function matrixView(body) {
         el("thead", {},
           el("tr", {}, head("runner", "runner"), models.map(([model, of]) => el("th", { scope: "colgroup", colspan: of.length }, model))),
           el("tr", {}, el("td", {}), cases.map(({ name, cell }) => head(name, `${cell.task} ${cell.shape}`)))),
-        el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.label), cases.map(({ name }) => matrixCell(row.of.get(name)))))),
+        el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.label, beside.length ? el("small", {}, told(row)) : null), cases.map(({ name }) => matrixCell(row.of.get(name)))))),
       ),
     ),
   );

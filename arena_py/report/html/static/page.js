@@ -1,6 +1,6 @@
 // The page itself: which view is open, what redraws when something changes.
 
-const VIEWS = { matrix: matrixView, speed: speedView, tradeoff: tradeoffView, phases: phasesView, training: trainingView, footprint: footprintView, history: historyView, table: tableView, method: methodView };
+const VIEWS = { matrix: matrixView, speed: speedView, tradeoff: tradeoffView, scaling: scalingView, phases: phasesView, training: trainingView, footprint: footprintView, history: historyView, table: tableView, method: methodView };
 /** What a change of which asks for a drawing of the views; the panel stands above them. */
 const OF_PANEL = new Set(["cell"]);
 
