@@ -97,6 +97,7 @@ def page(
         "version": __version__,
         "views": VIEWS,
         "filters": FILTERS,
+        "audited": any(view.footprints for view in views),
         "runs": [
             {
                 "key": key,
