@@ -17,7 +17,7 @@ def test_the_parts_of_an_executable_are_its_crates_and_the_other_sections_of_its
         ("sections", "headers and padding", 500_000),
     ]
     assert sum(part.bytes for part in found[0].parts) == found[0].bytes == 6_000_000
-    assert "Needs 1 shared libraries of the system besides, 879 KiB" in found[0].words
+    assert "Needs 1 shared library of the system besides, 879 KiB" in found[0].words
 
 
 def test_without_symbols_the_code_is_one_section_and_the_reason_is_told():

@@ -128,8 +128,9 @@ def _of_environment(found: Environment) -> Iterator[Part]:
 def _about_executable(found: Executable) -> Iterator[str]:
     yield f"{text.size(found.bytes)}, {found.linkage}; {text.size(found.zstd_bytes)} compressed by zstd"
     if found.libraries:
-        total = sum(each.bytes or 0 for each in found.libraries)
-        yield f"Needs {len(found.libraries)} shared libraries of the system besides, {text.size(total)}"
+        count, total = len(found.libraries), sum(each.bytes or 0 for each in found.libraries)
+        what = "library" if count == 1 else "libraries"
+        yield f"Needs {count} shared {what} of the system besides, {text.size(total)}"
     yield f"Code by crate: {found.code_from}"
 
 

@@ -1,6 +1,13 @@
 // Vega, unpacked and started when the first chart comes into sight; every chart has its numbers as a table below it.
 
-const PALETTE = ["#4269d0", "#c9820a", "#d0362b", "#2f9e8f", "#3c8a3f", "#e0569b", "#8f6bd6", "#7a6a50", "#5b8ff0", "#8a8f00"];
+const PALETTE = ["#4269d0", "#c9820a", "#d0362b", "#2f9e8f", "#3c8a3f", "#e0569b", "#8f6bd6", "#7a6a50", "#5b8ff0", "#8a8f00", "#0891b2", "#a8570a", "#b03a8f", "#5a6b7b", "#3f7d20", "#b5541c"];
+const NARROW = 640;
+
+/** A legend under a chart, in as many columns as the window has room for. */
+const legendBelow = (wide = 3) => ({ title: null, orient: "bottom", columns: innerWidth < NARROW ? 2 : wide, symbolLimit: 0 });
+
+/** A line or a point for each name; names have colours of their own as far as those go. */
+const byName = (field, names) => ({ field, type: "nominal", sort: names, scale: { domain: names, range: names.map((_, at) => PALETTE[at % PALETTE.length]) }, legend: legendBelow() });
 const frameworks = unique(DATA.runs.flatMap((run) => run.cells.map((cell) => cell.framework))).sort();
 const colours = { domain: frameworks, range: frameworks.map((_, position) => PALETTE[position % PALETTE.length]) };
 
@@ -39,7 +46,7 @@ function chartConfig() {
     axis: { gridOpacity: 0.6, labelColor: ink, titleColor: faint, gridColor: line, domainColor: line, tickColor: line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 220 },
     legend: { labelColor: ink, titleColor: faint, labelFontSize: 12, titleFontWeight: "normal", symbolSize: 90 },
     header: { labelColor: ink, titleColor: faint },
-    text: { color: ink, fontSize: 12 },
+    text: { color: ink, fontSize: 12, font },
     rule: { color: faint },
   };
 }

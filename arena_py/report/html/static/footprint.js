@@ -16,7 +16,7 @@ function footprintView(body) {
   if (known.length) {
     const groups = GROUPS.filter((group) => known.some((each) => each.parts.some(([name]) => name === group)));
     body.append(
-      el("h3", { class: "task" }, "What it is made of"),
+      el("h3", { class: "part" }, "What it is made of"),
       el("p", { class: "legend" }, "Each map is one whole; areas are bytes within it. ", groups.map((group) => el("span", { class: "key" }, el("i", { class: `g${GROUPS.indexOf(group)}`, "aria-hidden": "true" }), group))),
       el("div", { class: "charts wide" }, known.map(partsFigure)));
   }
@@ -50,7 +50,7 @@ function partsFigure(found) {
   const room = "datum.x1 - datum.x0 - 8";
   const words = (field, dy, least, properties = {}) => ({
     type: "text", interactive: false, from: { data: "parts" },
-    encode: { update: { x: { signal: "datum.x0 + 4" }, y: { signal: `datum.y0 + ${dy}` }, text: { field }, fill: { value: "#fff" }, fontSize: { value: 12 }, limit: { signal: room }, opacity: { signal: `datum.x1 - datum.x0 > 34 && datum.y1 - datum.y0 > ${least} ? 1 : 0` }, ...properties } },
+    encode: { update: { x: { signal: "datum.x0 + 4" }, y: { signal: `datum.y0 + ${dy}` }, text: { field }, fill: { value: "#fff" }, fontSize: { value: 12 }, font: { value: chartConfig().font }, limit: { signal: room }, opacity: { signal: `datum.x1 - datum.x0 > 34 && datum.y1 - datum.y0 > ${least} ? 1 : 0` }, ...properties } },
   });
   const spec = {
     autosize: "none", padding: 0, height: MAP_HEIGHT,

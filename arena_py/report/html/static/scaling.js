@@ -38,14 +38,14 @@ function scalingView(body) {
       choice("Across", options, across, (value) => change({ across: value })),
       choice("Show", usable.map(([key, each]) => [key, each.title]), name, (value) => change({ metric: value })),
       el("p", { class: "legend" }, "Only what passed the gate is drawn; both axes are logarithmic. Dashed: the best at the smallest size, if time and memory grew in proportion and throughput stayed.")));
-  const charts = several.flatMap(([title, of]) => [...grouped(of.filter((cell) => place(cell, across)), (cell) => rest(cell, across))].map(([others, some]) => ({ title: others ? `${title}, ${others}` : title, some })));
-  const drawable = charts.filter(({ some }) => new Set(some.map((cell) => place(cell, across))).size > 1);
+  const charts = several.flatMap(([title, of]) => [...grouped(of.filter((cell) => sizeAt(cell, across)), (cell) => rest(cell, across))].map(([others, some]) => ({ title: others ? `${title}, ${others}` : title, some })));
+  const drawable = charts.filter(({ some }) => new Set(some.map((cell) => sizeAt(cell, across))).size > 1);
   if (!drawable.length) return body.append(el("p", { class: "empty" }, `No two shapes differ in ${options.find(([each]) => each === across)[1]} alone.`));
   body.append(el("div", { class: "charts wide" }, drawable.map(({ title, some }) => scalingFigure(title, some, across, GROWN[name]))));
   return undefined;
 }
 
-const place = (cell, across) => (across === UNITS ? cell.units : sizesOf(cell.shape)[across]);
+const sizeAt = (cell, across) => (across === UNITS ? cell.units : sizesOf(cell.shape)[across]);
 
 /** The sizes that a chart holds still, in words. */
 function rest(cell, across) {
@@ -63,7 +63,7 @@ function scalingFigure(title, cells, across, metric) {
   const told = (cell) => (bytes ? size(cell.peak_rss_bytes) : valueWords(metric, cell, metric.of(cell)));
   const values = ranked.map((cell) => {
     const [value, low, high] = metric.of(cell).map((each) => each / unit.scale);
-    return { label: cell.label, at: place(cell, across), value, low, high, words: told(cell) };
+    return { label: cell.label, at: sizeAt(cell, across), value, low, high, words: told(cell) };
   });
   values.sort((a, b) => a.at - b.at);
   const names = unique(values.map((each) => each.label)).sort();
@@ -73,10 +73,10 @@ function scalingFigure(title, cells, across, metric) {
   // A rate that does not change, or a time in proportion to the size.
   const even = points.map((at) => ({ at, value: metric.more ? first.value : (first.value * at) / points[0] }));
   const word = across === UNITS ? `${ranked[0].unit}s of an execution` : SIZE_WORDS[across] ?? across;
-  const x = { field: "at", type: "quantitative", title: `${word} (logarithmic)`, scale: { type: "log", nice: false, padding: 16 }, axis: { values: points, format: "~s" } };
+  const x = { field: "at", type: "quantitative", title: `${word} (logarithmic)`, scale: { type: "log", nice: false, padding: 16 }, axis: { values: points, format: ",d" } };
   const y = (field) => ({ field, type: "quantitative", title: `${metric.title}, ${unit.name} (logarithmic)`, scale: { type: "log", nice: false, padding: 12 }, axis: { tickCount: 6 } });
-  const color = { field: "label", type: "nominal", sort: names, scale: { domain: names, range: names.map((_, at) => PALETTE[at % PALETTE.length]) }, legend: { title: null, orient: "bottom", columns: 3 } };
-  const shape = { field: "label", type: "nominal", sort: names, scale: { domain: names, range: names.map((_, at) => MARKS[Math.floor(at / PALETTE.length + at) % MARKS.length]) }, legend: { title: null, orient: "bottom", columns: 3 } };
+  const color = byName("label", names);
+  const shape = { ...color, scale: { domain: names, range: names.map((_, at) => MARKS[at % MARKS.length]) } };
   const tooltip = [{ field: "label", title: "runner" }, { field: "at", title: word }, { field: "words", title: metric.title }];
   const spec = {
     height: 320,
@@ -93,7 +93,7 @@ function scalingFigure(title, cells, across, metric) {
     return [label, ...points.map((at) => of.get(at)?.words ?? ""), ends.every(Boolean) ? `${factor(ends[1].value / ends[0].value)} times` : ""];
   });
   const growth = `${word} ${points[0]} to ${points.at(-1)}, ${factor(points.at(-1) / points[0])} times`;
-  return figure({ title, words: growth, spec, height: 410 + 20 * Math.ceil(names.length / 3), after, head: ["runner", ...points.map((at) => `${word} ${at}`), "last over first"], rows });
+  return figure({ title, words: growth, spec, height: 370 + 18 * Math.ceil(names.length / legendBelow().columns), after, head: ["runner", ...points.map((at) => `${word} ${at}`), "last over first"], rows });
 }
 
 const MARKS = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down"];
