@@ -12,7 +12,7 @@ from arena_py import __version__
 from arena_py.footprint.document import Audit
 from arena_py.report import csv
 from arena_py.report.html import assets
-from arena_py.report.html.cells import machine_of, run_view
+from arena_py.report.html.cells import RunView, machine_of, run_view
 from arena_py.report.html.history import steps
 from arena_py.report.html.method import config, sections
 from arena_py.results.document import Run
@@ -96,7 +96,7 @@ def page(
         "note": note,
         "version": __version__,
         "views": VIEWS,
-        "filters": FILTERS,
+        "filters": {name: _varied(views, name) for name in FILTERS},
         "audited": any(view.footprints for view in views),
         "runs": [
             {
@@ -109,6 +109,7 @@ def page(
             }
             for key, run in found
         ],
+        "cells": len(views[-1].cells),
         "data": _safe(assets.embedded(data)),
         "shared": shared,
         "policy": policy(shared),
@@ -121,6 +122,11 @@ def page(
             "vega": assets.packed_vega(),
         }
     return environment().get_template("page.html.j2").render(context)
+
+
+def _varied(views: Sequence[RunView], name: str) -> bool:
+    """Whether there is anything to choose; a filter that is not shown from the start moves nothing later."""
+    return len({getattr(cell, name) for view in views for cell in view.cells}) > 1
 
 
 def policy(shared: Shared | None) -> str:
