@@ -133,7 +133,7 @@ def compare(
             folder = RunFolder.create(suite, output)
             run = measured(plan, runners, files, folder, progress, preparation_ns=preparation_ns, ceiling=ceiling)
     _print(run, format)
-    meanwhile.print(f"kept in {folder.path}", markup=False, soft_wrap=True)
+    meanwhile.print(f"kept in {folder.path}: run.json, and run.md to read", markup=False, soft_wrap=True)
     meanwhile.print(f"as a page: python -m arena_py report {folder.path} --open", markup=False, soft_wrap=True)
     if save_baseline is not None:
         kept = baselines.save(save_baseline, run)
@@ -226,6 +226,7 @@ def measured(
             for cell in found:
                 progress.done(cell)
                 ended.take(measurement.case, cell)
+            progress.ended(found)
         whole = True
     finally:
         reached = len(cells) // len(plan.candidates)

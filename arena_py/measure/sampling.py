@@ -189,6 +189,7 @@ class Schedule:
             entrant.calibrate(mean_ns)
             if entrant.is_slow(mean_ns):
                 entrant.turns[-1] = replace(turn, warmup=False)
+                self._progress.sampled(entrant.label, turn.ns)
                 return
             if mean_ns >= WARM * last_ns:
                 return
@@ -222,6 +223,8 @@ class Schedule:
         )
         self._order += 1
         seat.entrant.turns.append(turn)
+        if not warmup:
+            self._progress.sampled(seat.entrant.label, turn.ns)
         return turn
 
     def _end(self, seat: Seat, launch: int) -> None:
@@ -260,6 +263,7 @@ class Schedule:
 
     def _out(self, seat: Seat, launch: int, error: RunnerFailed) -> None:
         seat.entrant.fail_with(error, seat.process.log_tail() if seat.process else [])
+        self._progress.failed(seat.entrant.label, f"{error.status}: {error.reason}")
         self._leave(seat, launch)
 
     def _leave(self, seat: Seat, launch: int) -> None:

@@ -1,23 +1,31 @@
-"""What a measurement looks like while it runs: a bar and what is being done on a terminal, plain lines elsewhere."""
+"""What a measurement looks like while it runs: how far it is, what is being done and who is fastest so far.
+
+Three lines that change on a terminal, under a line for each cell and case that is over; plain lines elsewhere.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from arena_py.report import text
+from arena_py.report.fastest import Fastest
+from arena_py.report.verdict import winner
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress as Bars
+    from rich.console import Console, RenderableType
 
     from arena_py.measure.progress import Progress
     from arena_py.results.document import Cell
 
 LINE_EVERY_S = 10.0
 """Of rounds, which begin several times a second; a new launch or case always has its line."""
+REFRESH_PER_S = 2
+"""Of a terminal: each takes time from the machine that is measured."""
+BAR = 16
+"""Characters."""
 
 
 class Remaining:
@@ -61,7 +69,7 @@ class Remaining:
     @property
     def share(self) -> float:
         """Of the work, what is done."""
-        return min(1.0, (self._finished + sum(self._of_open.values())) / max(1, self._cells))
+        return min(1.0, (self._finished + sum(list(self._of_open.values()))) / max(1, self._cells))
 
     @property
     def words(self) -> str:
@@ -85,6 +93,7 @@ class Lines:
         self._clock = clock
         self._said_s = -LINE_EVERY_S
         self._remaining = Remaining(clock)
+        self._fastest = Fastest()
 
     def plan(self, cells: int, launches: int) -> None:
         """How many cells there will be."""
@@ -92,8 +101,20 @@ class Lines:
 
     def phase(self, subject: str, what: str) -> None:
         """Say it unless the last line is younger than `LINE_EVERY_S` and nothing but a round begins."""
-        if ": round" not in what or self._clock() - self._said_s >= LINE_EVERY_S:
+        if ": round" not in what:
             self._print(f"{subject}: {what}")
+        elif self._clock() - self._said_s >= LINE_EVERY_S:
+            best = self._fastest.words
+            self._print(f"{subject}: {what}{f'; fastest so far: {best}' if best else ''}")
+
+    def sampled(self, cell: str, ns: Sequence[int]) -> None:
+        """Keep the fastest in mind."""
+        self._fastest.sampled(cell, ns)
+
+    def failed(self, cell: str, reason: str) -> None:
+        """Say it at once: what follows may take long."""
+        self._fastest.out(cell)
+        self._print(f"{cell}: {reason}")
 
     def launched(self, cell: str, launch: int, launches: int) -> None:
         """Count it."""
@@ -104,6 +125,12 @@ class Lines:
         self._remaining.done(cell)
         self._print(outcome(cell))
 
+    def ended(self, cells: Sequence[Cell]) -> None:
+        """Say who won."""
+        self._fastest.over()
+        if cells:
+            self._print(winner(cells[0].case, cells))
+
     def _print(self, line: str) -> None:
         left = self._remaining
         head = f"[{left.finished}/{left.cells}{', ' + left.words if left.words else ''}] " if left.cells else ""
@@ -112,43 +139,73 @@ class Lines:
 
 
 class Display:
-    """One bar for the whole run, with what is being done and what is left; a line for each cell that is over.
+    """On a terminal: how far the run is, what is being done, the fastest so far; above it a line a cell and a case.
 
     Args:
-        bars: a started rich display.
+        console: a terminal.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-        self._remaining = Remaining(time.monotonic)
-        self._task = bars.add_task("", total=1.0, what="", left="")
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._since_s = clock()
+        self._remaining = Remaining(clock)
+        self._fastest = Fastest()
+        self._what = ""
 
     def plan(self, cells: int, launches: int) -> None:
-        """How many cells there will be."""
+        """Start the bar over."""
         self._remaining.plan(cells, launches)
-        self._update()
 
     def phase(self, subject: str, what: str) -> None:
         """Show it."""
-        self._bars.update(self._task, what=text.plain(f"{subject}: {what}"))
-        self._update()
+        self._what = text.plain(f"{subject}: {what}")
+
+    def sampled(self, cell: str, ns: Sequence[int]) -> None:
+        """Keep the fastest in mind."""
+        self._fastest.sampled(cell, ns)
+
+    def failed(self, cell: str, reason: str) -> None:
+        """Show it; its line comes with the case's other cells."""
+        self._fastest.out(cell)
+        self._what = text.plain(f"{cell}: {reason}")
 
     def launched(self, cell: str, launch: int, launches: int) -> None:
         """Move the bar."""
         self._remaining.launched(cell, launch, launches)
-        self._update()
 
     def done(self, cell: Cell) -> None:
         """Leave a line."""
         self._remaining.done(cell)
-        self._bars.console.print(outcome(cell), markup=False, highlight=False)
-        self._update()
-
-    def _update(self) -> None:
-        left = self._remaining
-        self._bars.update(
-            self._task, completed=left.share, description=f"{left.finished}/{left.cells} cells", left=left.words
+        self._console.print(
+            outcome(cell), style=None if cell.status == "passed" else "yellow", markup=False, highlight=False
         )
+
+    def ended(self, cells: Sequence[Cell]) -> None:
+        """Leave a line that says who won."""
+        self._fastest.over()
+        if cells:
+            self._console.print(winner(cells[0].case, cells), style="bold", markup=False, highlight=False)
+
+    def __rich__(self) -> RenderableType:
+        """What it looks like now: at most three lines, none longer than the terminal."""
+        from rich.console import Group  # noqa: PLC0415 (slow)
+        from rich.text import Text  # noqa: PLC0415 (as above)
+
+        left = self._remaining
+        lines = []
+        if left.cells:
+            full = round(left.share * BAR)
+            passed = time.strftime("%H:%M:%S", time.gmtime(self._clock() - self._since_s))
+            told = f"{left.finished}/{left.cells} cells  {passed}{'  ' + left.words if left.words else ''}"
+            lines.append(Text.assemble(("━" * full, "green"), ("─" * (BAR - full), "dim"), f"  {told}"))
+        lines.append(Text(self._what))
+        if best := self._fastest.words:
+            lines.append(Text(f"fastest so far: {best}, not verified yet", style="cyan"))
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return Group(*lines)
 
 
 @contextlib.contextmanager
@@ -157,21 +214,11 @@ def shown(console: Console) -> Iterator[Progress]:
     if not console.is_terminal:
         yield Lines(console)
         return
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 (slow)
-    from rich.progress import Progress as RichProgress  # noqa: PLC0415 (as above)
-    from rich.table import Column  # noqa: PLC0415 (as above)
+    from rich.live import Live  # noqa: PLC0415 (slow)
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}", markup=False),
-        TextColumn(
-            "{task.fields[what]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
-        ),
-    )
-    with RichProgress(*columns, console=console, transient=True, expand=True) as bars:
-        yield Display(bars)
+    display = Display(console)
+    with Live(display, console=console, transient=True, refresh_per_second=REFRESH_PER_S):
+        yield display
 
 
 def outcome(cell: Cell) -> str:

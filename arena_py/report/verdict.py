@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from arena_py.report import text
 from arena_py.results.document import Cell, Run
 from arena_py.results.overall import overall
@@ -10,7 +12,7 @@ from arena_py.results.summary import by_case, in_order
 
 def winners(run: Run) -> list[str]:
     """A line for each case."""
-    return [_line(case, cells) for case, cells in by_case(run.cells).items()]
+    return [winner(case, cells) for case, cells in by_case(run.cells).items()]
 
 
 def means(run: Run) -> list[str]:
@@ -24,7 +26,13 @@ def means(run: Run) -> list[str]:
     ]
 
 
-def _line(case: str, cells: list[Cell]) -> str:
+def winner(case: str, cells: Sequence[Cell]) -> str:
+    """The line of one case: who is fastest or ties, and how far ahead.
+
+    Args:
+        case: its name.
+        cells: all of it, summarised.
+    """
     ranked = [cell for cell in in_order(cells) if cell.summary and cell.summary.rank]
     if not ranked:
         return text.plain(f"{case}: nothing passed")

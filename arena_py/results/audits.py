@@ -61,5 +61,22 @@ def load(path: Path) -> Audit:
         raise ArenaError(f"{path}: not an audit: {error}") from error
 
 
+def named(name: str) -> Audit:
+    """The audit that a user calls `name`: a folder under `artifacts/results`, or a path.
+
+    Raises:
+        ArenaError: there is none, or it is not an audit of this version.
+    """
+    path = find(name)
+    if path is None:
+        raise ArenaError(f"no such audit: {name}", hint=f"expected an {AUDIT}, or a folder that holds one")
+    return load(path)
+
+
+def stored() -> list[Path]:
+    """The documents of all audits in the store, by name."""
+    return sorted(store.results().glob(f"*/{AUDIT}"))
+
+
 class _Version(msgspec.Struct):
     schema: int

@@ -51,9 +51,9 @@ def opened(browser, tmp_path):
 
     contexts = []
 
-    def write(*runs, **options):
+    def write(*runs, audits=(), **options):
         path = tmp_path / "report.html"
-        path.write_text(page(runs), "utf-8")
+        path.write_text(page(runs, audits=audits), "utf-8")
         context = browser.new_context(accept_downloads=True, **options)
         contexts.append(context)
         return Watched(context, path)

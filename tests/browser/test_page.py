@@ -3,54 +3,20 @@
 import csv as reader
 import io
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
-from run_documents import WRONG, around, cell, run
+from documents import everything, hostile, many, swept, taken_apart
+from run_documents import around, cell, run
 
+from arena_py.build.record import Place
 from arena_py.report import csv, text
 from arena_py.report.html.page import VIEWS
-from arena_py.results.document import Interval
+from arena_py.results.document import Interval, Status
 from arena_py.results.store import encode
 
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028\u202e &amp; `x` | \"'"
 CHARTS = ("speed", "tradeoff", "phases", "training", "footprint")
-
-
-def everything():
-    """Every status, one sample, none, a tie, a curve, hostile words."""
-    curve = msgspec.structs.replace(
-        cell("x:y", around(1)).verification, curve=[4.0, 2.1, None], reference_curve=[4.0, 2.0, 1.0]
-    )
-    return run(
-        cell("candle:cpu", around(100), language="rust", backend="cpu"),
-        cell("burn:flex", around(150), language="rust", backend="flex"),
-        cell("jax:cpu", around(150.2, spread=0.05), language="python", backend="cpu"),
-        cell("luminal:cpu", around(50), error=WRONG, log_tail=[HOSTILE]),
-        cell("mlx:cpu", [3000]),
-        cell("a:unsupported", status="unsupported", reason=HOSTILE),
-        cell("a:unavailable", status="unavailable", reason="no device"),
-        cell("a:crashed", status="crashed", reason="died", log_tail=["Segmentation fault"]),
-        cell("a:timed", status="timed_out", reason="600 s"),
-        cell("a:not", status="not_built", reason="no cargo"),
-        cell(f"{HOSTILE.replace(':', '')}:v", around(120), notes=[HOSTILE]),
-        cell("candle:cpu", around(10), case="tiny/step/b1", verification=curve, language="rust", backend="cpu"),
-        warnings=[HOSTILE],
-    )
-
-
-def many():
-    cells = [
-        cell(f"f{number % 20}:v", around(100 + number % 7, 6), case=f"m{number // 200}/infer/b{number // 20}")
-        for number in range(2000)
-    ]
-    one = run(*cells[:20])
-    return msgspec.structs.replace(
-        one,
-        cells=[
-            msgspec.structs.replace(each, summary=one.cells[number % 20].summary) for number, each in enumerate(cells)
-        ],
-    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -58,13 +24,16 @@ def test_every_view_opens_says_nothing_and_fetches_nothing(opened, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
     # axe adds its own script, which the page's policy would refuse.
-    watched = opened(everything(), color_scheme=scheme, bypass_csp=True)
+    watched = opened(everything(), audits=[taken_apart()], color_scheme=scheme, bypass_csp=True)
     for view in VIEWS:
         page = watched.open(f"view={view}")
         assert page.locator("main > section:visible").count() == 1
         assert page.locator(f"#view-{view} h2").is_visible()
         if view in CHARTS:
             page.wait_for_selector(f"#view-{view} .chart[data-drawn] svg")
+        for chart in page.locator(f"#view-{view} .chart").all():
+            chart.scroll_into_view_if_needed()
+            chart.locator("svg").wait_for()
         found = Axe().run(page).response["violations"]
         assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
     watched.quiet()
@@ -95,14 +64,55 @@ def test_a_click_opens_the_panel_with_reason_and_log_and_its_link_opens_it_again
     watched.quiet()
 
 
-def test_hostile_words_are_text_everywhere(opened):
-    document = everything()
-    watched = opened(document)
-    for view in VIEWS:
-        page = watched.open(f"view={view}")
-        assert page.locator("img").count() == 0
-    page = watched.open("view=table&q=unsupported")
-    assert "<script>alert(1)</script>" in page.locator("#view-table tbody").inner_text()
+def test_hostile_words_in_every_field_are_text_everywhere(opened):
+    document, audited = everything(), taken_apart()
+    later = msgspec.structs.replace(everything(), id="later", started="2026-02-01T00:00:00Z")
+    for runs in ([hostile(document)], [document, later], [hostile(document), hostile(later)]):
+        watched = opened(*runs, audits=[audited, hostile(audited)])
+        for view in VIEWS:
+            page = watched.open(f"view={view}")
+            for chart in page.locator(f"#view-{view} .chart").all():
+                chart.scroll_into_view_if_needed()
+                chart.locator("svg").first.wait_for()
+            assert page.locator("img, main script").count() == 0
+            assert page.evaluate("document.title").startswith("Arena")
+        page = watched.open("view=method")
+        assert "<script>alert(1)</script>" in page.inner_text("#view-method")
+        for position in range(len(document.cells)):
+            page = watched.open(f"cell={position}")
+            page.locator("#panel .rest h3").first.wait_for()
+            assert page.locator("img").count() == 0
+        watched.quiet()
+
+
+def test_the_hostile_document_has_no_word_left_but_those_with_a_fixed_choice():
+    def words(value):
+        if isinstance(value, dict | list):
+            return {word for each in (value.values() if isinstance(value, dict) else value) for word in words(each)}
+        return {value} if isinstance(value, str) else set()
+
+    found = words(msgspec.to_builtins(hostile(everything())))
+    assert {word for word in found if "<script>" not in word} == {*get_args(Status), *get_args(Place)} & found
+    assert len({word for word in found if "<script>" in word}) > 50
+
+
+def test_the_footprint_has_a_map_of_what_audits_took_apart_and_names_the_rest(opened):
+    watched = opened(everything(), audits=[taken_apart()])
+    page = watched.open("view=footprint")
+    view = page.locator("#view-footprint")
+    assert view.locator("h3", has_text="candle:cpu: 5.72 MiB").count() == 1
+    figure = view.locator("figure", has_text="candle:cpu: 5.72 MiB")
+    figure.scroll_into_view_if_needed()
+    figure.locator(".chart[data-drawn] svg").wait_for()
+    assert "gemm" in figure.locator("svg").text_content()
+    figure.locator("summary").click()
+    assert ".rodata" in figure.locator("table").inner_text()
+    assert "not the build that this run measured" in view.locator("figure", has_text="jax:cpu: 8.59 MiB").inner_text()
+    assert "No stored audit knows: burn:flex," in view.inner_text()
+    page = watched.open("view=footprint&language=rust&q=flex")
+    assert "No stored audit knows what these are made of. python -m arena_py audit" in page.inner_text(
+        "#view-footprint"
+    )
     watched.quiet()
 
 
@@ -184,3 +194,35 @@ def test_the_pages_numbers_are_those_of_every_report(opened):
         assert page.evaluate("size => arena.words.size(size)", size) == text.size(size)
     for bounds in ([229.4e6, 227e6, 231e6, 0.95], [3.05e9, 3e9, 3.1e9, 0.5], [1.234e6, 1.2e6, 1.3e6, 0.95]):
         assert page.evaluate("bounds => arena.words.measured(bounds)", bounds) == text.measured(Interval(*bounds))
+
+
+def test_a_sweep_has_a_chart_of_how_runners_grow_with_the_size_that_is_chosen(opened):
+    watched = opened(swept())
+    page = watched.open("view=scaling")
+    view = page.locator("#view-scaling")
+    assert view.locator("figure h3").all_inner_texts() == ["tiny/infer, sequence 128", "tiny/infer, sequence 1024"]
+    view.get_by_label("Across").select_option("s")
+    assert view.locator("figure h3").all_inner_texts() == ["tiny/infer, batch 1", "tiny/infer, batch 4"]
+    view.locator(".chart[data-drawn] svg").first.wait_for()
+    first = view.locator("figure").first
+    assert "Not drawn: luminal:cpu on b1s1024 (wrong)" in first.inner_text()
+    first.locator("summary").click()
+    row = first.locator("tbody tr", has_text="candle:cpu").locator("td").all_inner_texts()
+    assert (row[1][:4], row[2][:4], row[3]) == ("10.0", "80.0", "8.00 times")
+    page = watched.open("view=scaling&across=s&metric=peak_rss_bytes")
+    assert "peak memory" in page.locator("#view-scaling figure table, #view-scaling svg").first.text_content()
+    assert "several shapes" in watched.open("view=scaling&task=train").inner_text("#view-scaling")
+    watched.quiet()
+
+
+def test_backend_and_precision_stand_beside_the_runner_where_they_vary(opened):
+    page = opened(swept()).open()
+    heads = page.locator("#view-matrix tbody th").all_inner_texts()
+    assert {" ".join(head.split()) for head in heads} == {
+        "candle:cpu cpu, f32",
+        "burn:vulkan vulkan, f32",
+        "pytorch:bf16 cuda, bf16",
+        "luminal:cpu cpu, f32",
+    }
+    page = opened(swept()).open("view=table&q=bf16")
+    assert {"cuda", "bf16"} <= set(page.locator("#view-table tbody tr").first.locator("td").all_inner_texts())

@@ -7,9 +7,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
 
+from audit_documents import audit, entry, executable
 from run_documents import around, cell, run
 
 from arena_py.cli.app import main
+from arena_py.results import audits
 from arena_py.results.store import encode
 
 
@@ -45,7 +47,37 @@ def test_numbers_that_are_none_are_refused(stored, capsys):
     assert not (stored.parent / "r.html").exists()
 
 
-@pytest.mark.parametrize("words", [["--site", "x", "-o", "y"], ["--format", "md", "--open"], ["nowhere"]])
+@pytest.fixture
+def audited(tmp_path, monkeypatch):
+    """A store with one audit, and one of another version."""
+    monkeypatch.setenv("ARENA_ARTIFACTS", str(tmp_path))
+    found = audit(entry("candle:cpu", executable=executable(code=(("a_crate_of_its_own", 9),))))
+    for name, content in (("one", audits.encode(found)), ("old", b'{"schema": 0}')):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / audits.AUDIT).write_bytes(content)
+
+
+def test_stored_audits_say_what_runners_are_made_of_and_those_of_another_version_are_told(
+    stored, audited, tmp_path, capsys
+):
+    assert main(["report", str(stored), "-o", str(tmp_path / "r.html")]) == 0
+    assert '"a_crate_of_its_own"' in (tmp_path / "r.html").read_text("utf-8")
+    assert "left out: " in capsys.readouterr().err
+    assert main(["report", str(stored), "-o", str(tmp_path / "r.html"), "--audit", "one"]) == 0
+    assert "left out" not in capsys.readouterr().err
+    assert main(["report", str(stored), "-o", str(tmp_path / "r.html"), "--audit", "old"]) == 2
+    assert "schema 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--site", "x", "-o", "y"],
+        ["--format", "md", "--open"],
+        ["nowhere"],
+        ["--format", "md", "--audit", "x"],
+    ],
+)
 def test_mistakes_are_told(words, capsys):
     assert main(["report", *words]) == 2
     assert "hint:" in capsys.readouterr().err

@@ -116,6 +116,14 @@ class Recorder(Silent):
 
     phases: list = field(default_factory=list)
     launches: list = field(default_factory=list)
+    samples: list = field(default_factory=list)
+    failures: list = field(default_factory=list)
+
+    def sampled(self, cell, ns):
+        self.samples += [(cell, each) for each in ns]
+
+    def failed(self, cell, reason):
+        self.failures.append((cell, reason))
 
     def phase(self, subject, what):
         self.phases.append((subject, what))

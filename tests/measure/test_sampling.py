@@ -239,6 +239,15 @@ def test_progress_counts_every_launch_once(journal):
     assert ("a", "launch 3 of 3: verifying") in progress.phases
 
 
+@pytest.mark.parametrize("ns", [100 * MS, 30 * SECOND])
+def test_progress_hears_every_sample_that_counts_and_what_broke(journal, ns):
+    progress = Recorder()
+    runners = [FakeRunner("a", journal, noisy(1, ns)), FakeRunner("b", journal, fails={("load", 2): crash()})]
+    entrants = sample(runners, progress=progress)
+    assert [each for cell, each in progress.samples if cell == "a"] == steady(entrants[0])
+    assert progress.failures == [("b", "crashed: run: died of SIGSEGV")]
+
+
 def test_an_interrupt_closes_everything_and_keeps_what_was_taken(journal):
     runners = [FakeRunner("a", journal, fails={("run", 2): KeyboardInterrupt()}), FakeRunner("b", journal)]
     seats = [Seat(runner, Entrant(runner.label, PLAN)) for runner in runners]

@@ -16,7 +16,7 @@ STATIC = HERE / "static"
 TEMPLATES = HERE / "templates"
 SCRIPTS = (
     "dom", "words", "state", "data", "filters", "ratios", "charts", "panel", "matrix", "table", "speed", "tradeoff",
-    "phases", "training", "footprint", "history", "page",
+    "scaling", "phases", "training", "footprint", "history", "page",
 )  # fmt: skip
 """In the order in which they use each other; one scope holds them all."""
 UNSAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})

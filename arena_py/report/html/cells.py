@@ -5,10 +5,14 @@ The whole document, with samples, tensors and logs, is in the page too, compress
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
+from arena_py.footprint.document import Audit
 from arena_py.report import text
 from arena_py.report.columns import COLUMNS, is_tied
+from arena_py.report.html.footprints import Footprint, footprints
 from arena_py.report.html.ratios import Ratio, ratios
 from arena_py.report.verdict import winners
 from arena_py.results.document import Cell, Interval, Run
@@ -46,6 +50,8 @@ class CellView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: str = ""
     reason: str | None = None
     unit: str = ""
+    units: int = 0
+    """Of one execution."""
     rank: int | None = None
     tied: bool = False
     """Shares the first rank without being the fastest."""
@@ -90,10 +96,12 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     winners: dict[str, str]
     """A line for each case."""
     cells: list[CellView]
+    footprints: list[Footprint]
+    """What audits know of its variants."""
 
 
-def run_view(run: Run, key: str) -> RunView:
-    """A run as the views draw it."""
+def run_view(run: Run, key: str, audits: Sequence[Audit] = ()) -> RunView:
+    """A run as the views draw it, with what audits know of its variants."""
     found = ratios(run)
     return RunView(
         key=key,
@@ -106,6 +114,7 @@ def run_view(run: Run, key: str) -> RunView:
         columns=[column.title for column in COLUMNS],
         winners=dict(zip(map(text.plain, by_case(run.cells)), winners(run), strict=True)),
         cells=[_cell(cell, index, found.get((cell.case, cell.label), {})) for index, cell in enumerate(run.cells)],
+        footprints=footprints(run, audits),
     )
 
 
@@ -132,7 +141,8 @@ def _cell(cell: Cell, index: int, against: dict[str, Ratio]) -> CellView:
         status=cell.status,
         version=_version(cell),
         reason=cell.reason,
-        unit=cell.unit,
+        unit=text.plain(cell.unit),
+        units=cell.units_per_execution,
         rank=summary.rank if summary else None,
         tied=is_tied(cell),
         median_ns=_bounds(summary.median_ns) if summary else None,

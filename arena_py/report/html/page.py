@@ -9,9 +9,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from arena_py import __version__
+from arena_py.footprint.document import Audit
 from arena_py.report import csv
 from arena_py.report.html import assets
-from arena_py.report.html.cells import machine_of, run_view
+from arena_py.report.html.cells import RunView, machine_of, run_view
 from arena_py.report.html.history import steps
 from arena_py.report.html.method import config, sections
 from arena_py.results.document import Run
@@ -24,6 +25,7 @@ VIEWS = {
     "matrix": "Matrix",
     "speed": "Speed",
     "tradeoff": "Trade-off",
+    "scaling": "Scaling",
     "phases": "Phases",
     "training": "Training",
     "footprint": "Footprint",
@@ -69,24 +71,33 @@ def keyed(runs: Sequence[Run]) -> list[tuple[str, Run]]:
     return found
 
 
-def page(runs: Sequence[Run], *, title: str = "Arena", shared: Shared | None = None, note: str = "") -> str:
+def page(
+    runs: Sequence[Run],
+    *,
+    audits: Sequence[Audit] = (),
+    title: str = "Arena",
+    shared: Shared | None = None,
+    note: str = "",
+) -> str:
     """The page of some runs.
 
     Args:
         runs: at least one.
+        audits: that may know what the runs' variants are made of.
         title: of the page.
         shared: of a page in a site; scripts and styles are in the page itself when absent.
         note: what a reader must know of the selection.
     """
     found = keyed(runs)
-    views = [run_view(run, key) for key, run in found]
+    views = [run_view(run, key, audits) for key, run in found]
     data = {"runs": views, "steps": steps(found)}
     context: dict[str, Any] = {
         "title": title,
         "note": note,
         "version": __version__,
         "views": VIEWS,
-        "filters": FILTERS,
+        "filters": {name: _varied(views, name) for name in FILTERS},
+        "audited": any(view.footprints for view in views),
         "runs": [
             {
                 "key": key,
@@ -98,6 +109,7 @@ def page(runs: Sequence[Run], *, title: str = "Arena", shared: Shared | None = N
             }
             for key, run in found
         ],
+        "cells": len(views[-1].cells),
         "data": _safe(assets.embedded(data)),
         "shared": shared,
         "policy": policy(shared),
@@ -110,6 +122,11 @@ def page(runs: Sequence[Run], *, title: str = "Arena", shared: Shared | None = N
             "vega": assets.packed_vega(),
         }
     return environment().get_template("page.html.j2").render(context)
+
+
+def _varied(views: Sequence[RunView], name: str) -> bool:
+    """Whether there is anything to choose; a filter that is not shown from the start moves nothing later."""
+    return len({getattr(cell, name) for view in views for cell in view.cells}) > 1
 
 
 def policy(shared: Shared | None) -> str:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from arena_py import __version__
 from arena_py.errors import ArenaError
+from arena_py.footprint.document import Audit
 from arena_py.report.html import assets
 from arena_py.report.html.cells import machine_of
 from arena_py.report.html.page import Shared, environment, keyed, page, policy
@@ -22,8 +23,13 @@ ASSETS = "assets"
 UNFIT = re.compile(r"[^\w.-]+")
 
 
-def write(runs: Sequence[Run], folder: Path) -> Path:
+def write(runs: Sequence[Run], folder: Path, audits: Sequence[Audit] = ()) -> Path:
     """Write the pages; what else is in the folder stays.
+
+    Args:
+        runs: each has its page.
+        folder: is made when it is not there.
+        audits: that may know what the runs' variants are made of.
 
     Returns:
         The index.
@@ -48,14 +54,16 @@ def write(runs: Sequence[Run], folder: Path) -> Path:
     of_runs = []
     for key, run in found:
         path = f"runs/{names.of(key)}.html"
-        store.write(folder / path, page([run], title=f"Arena: {key}", shared=below).encode())
+        store.write(folder / path, page([run], audits=audits, title=f"Arena: {key}", shared=below).encode())
         of_runs.append(_entry(key, run, path))
     of_models = []
     for model in sorted({cell.model for run in runs for cell in run.cells}):
         parts = [part for part in (of_model(run, model) for run in runs) if part.cells]
         path = f"models/{names.of(model)}.html"
         note = f"The cells of {model} alone, of {len(parts)} runs: the documents in this page hold no others."
-        store.write(folder / path, page(parts, title=f"Arena: {model}", shared=below, note=note).encode())
+        store.write(
+            folder / path, page(parts, audits=audits, title=f"Arena: {model}", shared=below, note=note).encode()
+        )
         of_models.append({"name": model, "path": path, "runs": len(parts)})
     shared = Shared(folder=f"{ASSETS}/", index="index.html")
     context: dict[str, Any] = {

@@ -1,6 +1,13 @@
 // Vega, unpacked and started when the first chart comes into sight; every chart has its numbers as a table below it.
 
-const PALETTE = ["#4269d0", "#c9820a", "#d0362b", "#2f9e8f", "#3c8a3f", "#e0569b", "#8f6bd6", "#7a6a50", "#5b8ff0", "#8a8f00"];
+const PALETTE = ["#4269d0", "#c9820a", "#d0362b", "#2f9e8f", "#3c8a3f", "#e0569b", "#8f6bd6", "#7a6a50", "#5b8ff0", "#8a8f00", "#0891b2", "#a8570a", "#b03a8f", "#5a6b7b", "#3f7d20", "#b5541c"];
+const NARROW = 640;
+
+/** A legend under a chart, in as many columns as the window has room for. */
+const legendBelow = (wide = 3) => ({ title: null, orient: "bottom", columns: innerWidth < NARROW ? 2 : wide, symbolLimit: 0 });
+
+/** A line or a point for each name; names have colours of their own as far as those go. */
+const byName = (field, names) => ({ field, type: "nominal", sort: names, scale: { domain: names, range: names.map((_, at) => PALETTE[at % PALETTE.length]) }, legend: legendBelow() });
 const frameworks = unique(DATA.runs.flatMap((run) => run.cells.map((cell) => cell.framework))).sort();
 const colours = { domain: frameworks, range: frameworks.map((_, position) => PALETTE[position % PALETTE.length]) };
 
@@ -39,7 +46,7 @@ function chartConfig() {
     axis: { gridOpacity: 0.6, labelColor: ink, titleColor: faint, gridColor: line, domainColor: line, tickColor: line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 220 },
     legend: { labelColor: ink, titleColor: faint, labelFontSize: 12, titleFontWeight: "normal", symbolSize: 90 },
     header: { labelColor: ink, titleColor: faint },
-    text: { color: ink, fontSize: 12 },
+    text: { color: ink, fontSize: 12, font },
     rule: { color: faint },
   };
 }
@@ -62,7 +69,7 @@ async function draw(holder) {
     const embed = await startVega();
     if (!holder.isConnected) return;
     holder.chart.view?.finalize();
-    const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true }, logLevel: 1 };
+    const options = { mode: holder.chart.mode, ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true }, logLevel: 1 };
     const result = await embed(holder.firstElementChild, { ...spec, config: chartConfig() }, options);
     holder.chart.view = result;
     holder.dataset.drawn = "yes";
@@ -86,12 +93,13 @@ function redraw() {
 
 /** A figure: title, chart, and its numbers as a table that opens.
  *
- * `height` reserves the chart's place, so that nothing moves when it is drawn.
+ * `height` reserves the chart's place, so that nothing moves when it is drawn; `mode` is the language of the spec,
+ * Vega-Lite or the Vega below it.
  */
-function figure({ title, words = "", spec, height, head, rows, after = [] }) {
+function figure({ title, words = "", spec, mode = "vega-lite", height, head, rows, after = [] }) {
   const holder = el("div", { class: "chart", role: "img", "aria-label": `${plain(title)}. ${plain(words)}` }, el("div", { "aria-hidden": "true" }));
   holder.style.minHeight = `${height}px`;
-  holder.chart = { spec: { $schema: "https://vega.github.io/schema/vega-lite/v6.json", width: "container", ...spec } };
+  holder.chart = { mode, spec: mode === "vega" ? spec : { width: "container", ...spec } };
   sight.observe(holder);
   const numbers = el("details", { class: "numbers" }, el("summary", {}, "The numbers"));
   numbers.addEventListener("toggle", () => numbers.open && numbers.children.length === 1 && numbers.append(tableOf(title, head, rows)), { once: false });

@@ -28,7 +28,7 @@ function historyFigure(now, points) {
     }
   }
   const names = unique(values.map((each) => each.label));
-  const colour = { field: "label", type: "nominal", scale: { domain: names, range: names.map((_, at) => PALETTE[at % PALETTE.length]) }, legend: { title: null, orient: "bottom", columns: 3 } };
+  const colour = byName("label", names);
   const tooltip = [{ field: "label", title: "runner" }, { field: "run" }, { field: "words", title: "median" }, { field: "version" }, { field: "told", title: "step" }];
   const x = { field: "started", type: "temporal", title: "started", scale: { padding: 16 }, axis: { tickCount: 6 } };
   const y = (field) => ({ field, type: "quantitative", scale: { type: "log", nice: false, padding: 16 }, title: `median, ${unit} (logarithmic)` });
@@ -43,7 +43,7 @@ function historyFigure(now, points) {
   };
   const steps = values.filter((each) => each.step).map((each) => `${each.label} in ${each.run}: ${each.told}`);
   return figure({
-    title: `${now} on ${first.machine}, ${first.threads} threads`, words: steps.length ? `Steps: ${steps.join("; ")}.` : "No step: every difference from the run before is a tie.", spec, height: 420,
+    title: `${now} on ${first.machine}, ${first.threads} threads`, words: steps.length ? `Steps: ${steps.join("; ")}.` : "No step: every difference from the run before is a tie.", spec, height: 360 + 18 * Math.ceil(names.length / legendBelow().columns),
     head: ["started", "run", "runner", "version", "median", "step"], rows: values.map((each) => [each.started, each.run, each.label, each.version + (each.changed ? " (new)" : ""), each.words, each.told]),
   });
 }

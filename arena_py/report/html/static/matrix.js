@@ -14,7 +14,7 @@ function matrixView(body) {
       "div",
       { class: "tools" },
       choice("Baseline", [["best", "the fastest of each case"], ...bases.map((label) => [label, label])], base, (value) => change({ base: value })),
-      el("p", { class: "legend" }, "Times as long as the baseline; ", el("b", {}, "="), " is a tie. ",
+      el("p", { class: "legend" }, "Times as long as the baseline; ", el("b", {}, "="), " is a tie; ~ of too few samples for an interval. ",
         Object.entries(SHAPES).filter(([status]) => status !== "passed").map(([status, shape]) => el("span", { class: `s-${status}` }, `${shape} ${statusWords(status)} `))),
     ),
   );
@@ -27,6 +27,9 @@ function matrixView(body) {
   const sign = direction === "desc" ? -1 : 1;
   const value = (row) => row.of.get(key)?.ratio?.value ?? Infinity;
   rows.sort((a, b) => (key === "runner" ? sign * compare(a.label, b.label) : order(value(a), value(b), sign) || compare(a.label, b.label)));
+  // Where it varies, a reader must not have to guess it from a variant's name.
+  const beside = ["backend", "precision"].filter((name) => unique(run.cells.map((cell) => cell[name])).length > 1);
+  const told = (row) => { const [{ cell }] = row.of.values(); return beside.map((name) => cell[name]).join(", "); };
   const head = (name, words) => sortHead(words, key === name ? direction : "", (next) => change({ sort: `${name}:${next}` }, true), { scope: "col" });
   const models = [...grouped(cases, ({ cell }) => cell.model)];
   body.append(
@@ -40,7 +43,7 @@ function matrixView(body) {
         el("thead", {},
           el("tr", {}, head("runner", "runner"), models.map(([model, of]) => el("th", { scope: "colgroup", colspan: of.length }, model))),
           el("tr", {}, el("td", {}), cases.map(({ name, cell }) => head(name, `${cell.task} ${cell.shape}`)))),
-        el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.label), cases.map(({ name }) => matrixCell(row.of.get(name)))))),
+        el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, breakable(row.label), beside.length ? el("small", {}, told(row)) : null), cases.map(({ name }) => matrixCell(row.of.get(name)))))),
       ),
     ),
   );
@@ -69,6 +72,12 @@ function sortHead(words, direction, chosen, properties = {}) {
   const told = { asc: "ascending", desc: "descending" }[direction] ?? "none";
   const mark = { asc: " ▴", desc: " ▾" }[direction] ?? "";
   return el("th", { ...properties, "aria-sort": told }, el("button", { type: "button", class: "sort", onclick: () => chosen(direction === "asc" ? "desc" : "asc") }, words, el("span", { "aria-hidden": "true" }, mark)));
+}
+
+/** A label that may be broken after its framework. */
+function breakable(label) {
+  const at = label.indexOf(":") + 1;
+  return el("span", {}, label.slice(0, at), el("wbr"), label.slice(at));
 }
 
 function matrixCell(found) {

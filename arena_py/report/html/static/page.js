@@ -1,6 +1,6 @@
 // The page itself: which view is open, what redraws when something changes.
 
-const VIEWS = { matrix: matrixView, speed: speedView, tradeoff: tradeoffView, phases: phasesView, training: trainingView, footprint: footprintView, history: historyView, table: tableView, method: methodView };
+const VIEWS = { matrix: matrixView, speed: speedView, tradeoff: tradeoffView, scaling: scalingView, phases: phasesView, training: trainingView, footprint: footprintView, history: historyView, table: tableView, method: methodView };
 /** What a change of which asks for a drawing of the views; the panel stands above them. */
 const OF_PANEL = new Set(["cell"]);
 
@@ -13,7 +13,13 @@ function show(before) {
   const same = before && Object.keys(DEFAULTS).every((key) => OF_PANEL.has(key) || before[key] === state[key]);
   for (const tab of document.querySelectorAll("[data-view]")) {
     const own = tab.dataset.view === name;
-    if (own) tab.setAttribute("aria-current", "page");
+    if (own) {
+      tab.setAttribute("aria-current", "page");
+      // On a phone the tabs are wider than the window; the page itself must not move.
+      const { parentElement: tabs } = tab;
+      const beyond = tab.offsetLeft - tabs.offsetLeft + tab.offsetWidth - tabs.clientWidth;
+      if (tab.offsetLeft - tabs.offsetLeft < tabs.scrollLeft || beyond > tabs.scrollLeft) tabs.scrollLeft = Math.max(0, beyond + 24);
+    }
     else tab.removeAttribute("aria-current");
     // A view keeps the filters; its own sort and cell stay behind.
     tab.href = link({ view: tab.dataset.view, cell: "", page: "1", ...(own ? {} : { sort: "" }) });

@@ -71,8 +71,8 @@ function sampleStrip(cell) {
     encoding: {
       x: { field: "at", type: "quantitative", title: "order in the case", scale: { zero: false } },
       y: { field: "value", type: "quantitative", scale: { zero: false, padding: 8 }, title: `time, ${unit}` },
-      color: { field: "launch", type: "nominal", scale: { range: PALETTE }, legend: { title: null, orient: "bottom" } },
-      shape: { field: "kind", type: "nominal", scale: { domain: ["sample", "warm-up"], range: ["circle", "cross"] }, legend: { title: null, orient: "bottom" } },
+      color: { field: "launch", type: "nominal", scale: { range: PALETTE }, legend: legendBelow(6) },
+      shape: { field: "kind", type: "nominal", scale: { domain: ["sample", "warm-up"], range: ["circle", "cross"] }, legend: legendBelow(6) },
       tooltip: [{ field: "words", title: "time" }, { field: "launch" }, { field: "round" }, { field: "kind" }],
     },
   };
@@ -93,10 +93,10 @@ function errorParts(found) {
   const values = drawnTensors.map((tensor) => ({ name: plain(tensor.name), error: tensor.error, limit: tensor.limit, verdict: tensor.error <= tensor.limit ? "within" : "over the limit" }));
   const rows = sorted.map((tensor) => [tensor.name, tensor.error === null ? `${tensor.nonfinite} elements not finite` : exponent(tensor.error), exponent(tensor.limit), over(tensor) <= 1 ? "within" : "over the limit"]);
   if (!values.length) return rows.length ? [...parts, tableOf("Error and limit of each tensor", ["tensor", "error", "limit", ""], rows)] : parts;
-  const x = (field) => ({ field, type: "quantitative", scale: { type: "log", nice: false, padding: 12 }, title: "normalised RMS error (dot) and limit (bar), logarithmic", axis: { format: ".0e", tickCount: 5 } });
+  const x = (field) => ({ field, type: "quantitative", scale: { type: "log", nice: false, padding: 12 }, title: innerWidth < NARROW ? "error (dot), limit (bar), log" : "normalised RMS error (dot) and limit (bar), logarithmic", axis: { format: ".0e", tickCount: 5 } });
   const spec = {
     data: { values }, height: 17 * values.length,
-    encoding: { y: { field: "name", type: "nominal", sort: values.map((each) => each.name), title: null, axis: { labelLimit: 190, ticks: false, labelFontSize: 11 } } },
+    encoding: { y: { field: "name", type: "nominal", sort: values.map((each) => each.name), title: null, axis: { labelLimit: innerWidth < NARROW ? 130 : 320, ticks: false, labelFontSize: 11 } } },
     layer: [
       { mark: { type: "tick", thickness: 2, size: 13, color: chartConfig().text.color }, encoding: { x: x("limit") } },
       { mark: { type: "point", filled: true, size: 50 }, encoding: { x: x("error"), color: { field: "verdict", type: "nominal", scale: { domain: ["within", "over the limit"], range: ["#2f9e8f", "#d0362b"] }, legend: null }, shape: { field: "verdict", type: "nominal", scale: { domain: ["within", "over the limit"], range: ["circle", "cross"] }, legend: null }, tooltip: [{ field: "name" }, { field: "error", format: ".1e" }, { field: "limit", format: ".1e" }, { field: "verdict" }] } },

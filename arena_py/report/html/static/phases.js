@@ -25,11 +25,11 @@ function phaseFigure(title, cells, log) {
   const names = PHASES.map(([phase]) => phase);
   const scaled = { domain: names, range: PHASE_COLOURS };
   const y = { field: "label", type: "nominal", sort: sorted.map(label), title: null, axis: { ticks: false, domain: false, labelPadding: 6 } };
-  const color = { field: "phase", type: "nominal", scale: scaled, sort: names, legend: { title: null, orient: "bottom" } };
+  const color = { field: "phase", type: "nominal", scale: scaled, sort: names, legend: legendBelow(5) };
   const tooltip = [{ field: "label", title: "runner" }, { field: "phase" }, { field: "words", title: "time" }];
   const x = { field: "value", type: "quantitative", title: `time, ${unit}${log ? " (logarithmic)" : ""}`, axis: { tickCount: 5 } };
   const spec = log
-    ? { data: { values }, height: 26 * sorted.length, mark: { type: "point", size: 80, filled: true }, encoding: { y, x: { ...x, scale: { type: "log", nice: false, padding: 20 } }, color, shape: { field: "phase", type: "nominal", sort: names, scale: { domain: names, range: PHASE_SHAPES }, legend: { title: null, orient: "bottom" } }, tooltip } }
+    ? { data: { values }, height: 26 * sorted.length, mark: { type: "point", size: 80, filled: true }, encoding: { y, x: { ...x, scale: { type: "log", nice: false, padding: 20 } }, color, shape: { field: "phase", type: "nominal", sort: names, scale: { domain: names, range: PHASE_SHAPES }, legend: legendBelow(5) }, tooltip } }
     : { data: { values }, height: 26 * sorted.length, mark: { type: "bar", height: 16 }, encoding: { y, x: { ...x, stack: "zero" }, color, order: { field: "order" }, tooltip } };
   const rows = sorted.map((cell) => [label(cell), ...PHASES.map(([, read]) => duration(read(cell)))]);
   return figure({ title, spec, height: 110 + 26 * sorted.length, head: ["runner", ...names], rows });

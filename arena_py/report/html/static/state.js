@@ -2,7 +2,7 @@
 
 const DEFAULTS = {
   view: "matrix", run: "", q: "", base: "best", sort: "", page: "1", cell: "", case: "", metric: "median_ns",
-  scale: "auto", x: "median_ns", y: "peak_rss_bytes", phases: "linear",
+  scale: "auto", x: "median_ns", y: "peak_rss_bytes", phases: "linear", across: "",
   framework: "", language: "", backend: "", model: "", task: "", precision: "", status: "",
 };
 const FILTERS = ["framework", "language", "backend", "model", "task", "precision", "status"];

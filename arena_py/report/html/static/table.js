@@ -21,7 +21,7 @@ function tableColumns(run, cells) {
   return [
     own("case", (cell) => cell.case), shown("runner"), own("status", (cell) => statusWords(cell.status)), shown("#"),
     ...rest.filter((column) => cells.some((cell) => column.words(cell))),
-    own("precision", (cell) => cell.precision), own("version", (cell) => cell.version), own("reason", (cell) => cell.reason ?? ""),
+    own("language", (cell) => cell.language), own("backend", (cell) => cell.backend), own("precision", (cell) => cell.precision), own("version", (cell) => cell.version), own("reason", (cell) => cell.reason ?? ""),
   ];
 }
 

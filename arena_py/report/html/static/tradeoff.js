@@ -35,6 +35,38 @@ function caseNow(cells, usable = () => true) {
 
 const chooseCase = (cells, now, usable = () => true) => choice("Case", unique(cells.filter(usable).map((cell) => cell.case)).map((name) => [name, name]), now, (value) => change({ case: value }));
 
+const HEIGHT = 420;
+const LETTER = 6.8;
+/** Where a name may stand beside its point: its left and top edge relative to the point, and the mark that puts it there. */
+const PLACES = [
+  { name: "above", at: (width) => [-width / 2, -22], mark: { dy: -14 } },
+  { name: "below", at: (width) => [-width / 2, 8], mark: { dy: 16 } },
+  { name: "right", at: () => [10, -7], mark: { dx: 10, align: "left" } },
+  { name: "left", at: (width) => [-width - 10, -7], mark: { dx: -10, align: "right" } },
+];
+
+/** Give each value a place for its name that covers no other name and no point, the frontier first; how many have none. */
+function placeNames(values, width, height) {
+  const along = (pick, length, turned) => {
+    const logs = values.map((value) => Math.log(pick(value)));
+    const [low, high] = [Math.min(...logs), Math.max(...logs)];
+    const share = (log) => (high > low ? (log - low) / (high - low) : 0.5);
+    return logs.map((log) => 40 + (turned ? 1 - share(log) : share(log)) * (length - 80));
+  };
+  const [xs, ys] = [along((value) => value.x, width), along((value) => value.y, height, true)];
+  const taken = values.map((_, at) => ({ of: at, left: xs[at] - 6, right: xs[at] + 6, top: ys[at] - 6, bottom: ys[at] + 6 }));
+  const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const order = values.map((_, at) => at).sort((a, b) => values[b].best - values[a].best);
+  for (const at of order) {
+    const long = values[at].label.length * LETTER;
+    const boxes = PLACES.map(({ name, at: edge }) => { const [x, y] = edge(long); return { name, of: at, left: xs[at] + x, right: xs[at] + x + long, top: ys[at] + y, bottom: ys[at] + y + 14 }; });
+    const free = boxes.find((box) => box.left >= -40 && box.right <= width + 10 && !taken.some((other) => !(other.of === at && !other.name) && meets(box, other)));
+    values[at].place = free?.name ?? "";
+    if (free) taken.push(free);
+  }
+  return values.filter((value) => !value.place).length;
+}
+
 function tradeoffView(body) {
   const cells = shownCells();
   const [x, y] = [AXES[state.x] ?? AXES.median_ns, AXES[state.y] ?? AXES.peak_rss_bytes];
@@ -53,20 +85,21 @@ function tradeoffView(body) {
   const [across, up] = [axisValues(x, there), axisValues(y, there)];
   const values = there.map((cell, index) => ({ label: cell.label, framework: cell.framework, x: across.values[index], y: up.values[index], xWords: across.words[index], yWords: up.words[index], best: best.includes(cell) }));
   values.sort((a, b) => a.x - b.x);
+  const hidden = placeNames(values, body.clientWidth - 90, HEIGHT);
   const quantitative = (field, title) => ({ field, type: "quantitative", scale: { type: "log", padding: 40, nice: false }, title, axis: { tickCount: 6 } });
   const spec = {
     data: { values },
-    height: 420,
+    height: HEIGHT,
     encoding: { x: quantitative("x", `${x.title}${across.unit} (${x.more ? "more" : "less"} is better)`), y: quantitative("y", `${y.title}${up.unit} (${y.more ? "more" : "less"} is better)`) },
     layer: [
       { transform: [{ filter: "datum.best" }], mark: { type: "line", strokeDash: [4, 3], color: chartConfig().rule.color } },
       { mark: { type: "point", size: 130, strokeWidth: 2 }, encoding: { color: byFramework, fill: { condition: { test: "datum.best", field: "framework", type: "nominal", scale: colours, legend: null }, value: "transparent" }, tooltip: [{ field: "label", title: "runner" }, { field: "xWords", title: x.title }, { field: "yWords", title: y.title }] } },
-      { mark: { type: "text", dy: -13 }, encoding: { text: { field: "label" } } },
+      ...PLACES.map(({ name, mark }) => ({ transform: [{ filter: `datum.place === '${name}'` }], mark: { type: "text", ...mark }, encoding: { text: { field: "label" } } })),
     ],
   };
   const names = values.filter((each) => each.best).map((each) => each.label);
   body.append(figure({
-    title: `${x.title} and ${y.title} of ${now}`, words: `On the frontier: ${names.join(", ")}.`, spec, height: 480, after: left,
+    title: `${x.title} and ${y.title} of ${now}`, words: `On the frontier: ${names.join(", ")}.${hidden ? ` ${hidden} names found no room: point at a ring, or see the numbers.` : ""}`, spec, height: HEIGHT + 60, after: left,
     head: ["runner", x.title, y.title, "frontier"], rows: values.map((each) => [each.label, each.xWords, each.yWords, each.best ? "yes" : ""]),
   }));
 }
