@@ -21,6 +21,9 @@ ARRAYS = hnp.arrays(
 )
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
 def raw(path: Path, header: bytes, data: bytes = b"", length: int | None = None) -> Path:
     path.write_bytes((len(header) if length is None else length).to_bytes(8, "little") + header + data)
     return path
@@ -66,11 +69,17 @@ def test_a_long_tensor_comes_in_chunks(tmp_path: Path) -> None:
         (entry(dtype="F13"), b"\0" * 8, None, "type F13"),
         (entry(shape=(-2,)), b"\0" * 8, None, "negative"),
         (entry(shape=(3,)), b"\0" * 8, None, "do not fit"),
-        (entry(shape=(1 << 40, 1 << 40)), b"\0" * 8, None, "do not fit"),
+        (entry(shape=(1 << 20, 1 << 20)), b"\0" * 8, None, "do not fit"),
+        (entry(shape=(1 << 40, 1 << 40)), b"\0" * 8, None, "a shape that no array can have"),
         (entry(offsets=(4, 12)), b"\0" * 12, None, "overlap"),
         (entry(), b"\0" * 4, None, "header describes"),
         (entry(), b"\0" * 9, None, "header describes"),
         (entry(offsets=(0, "8")), b"\0" * 8, None, "header is not valid"),
+        (b'{"a":' + DEEP + b"}", b"", None, "header is not valid"),
+        (b'{"__metadata__":' + DEEP + b"}", b"", None, "header is not valid"),
+        (entry(shape=[1] * 100, offsets=(0, 4)), b"\0" * 4, None, "a shape that no array can have"),
+        (entry(shape=[0, 1 << 62], offsets=(0, 0)), b"", None, "a shape that no array can have"),
+        (entry(shape=[1 << 64, 0], offsets=(0, 0)), b"", None, "a shape that no array can have"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, header: bytes, data: bytes, length: int | None, words: str) -> None:
@@ -104,3 +113,48 @@ def test_no_bytes_crash_the_reader(tmp_path_factory, content: bytes, length: int
                 file.read(name)
     except TensorFileError:
         pass
+
+
+EXTENTS = st.one_of(st.integers(-1, 5), st.sampled_from([1 << 31, 1 << 48, (1 << 63) - 1, 1 << 64]))
+OFFSETS = st.one_of(st.integers(0, 40), st.sampled_from([-1, 1 << 63, "8", 1.5, None]))
+ENTRIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "dtype": st.sampled_from(["F32", "F64", "F16", "I64", "I32", "U8", "BF16", "BOOL", 3, None]),
+        "shape": st.lists(EXTENTS, max_size=40),
+        "data_offsets": st.lists(OFFSETS, max_size=3),
+        "more": st.recursive(st.none(), lambda inner: st.lists(inner, max_size=2)),
+    },
+)
+
+
+@st.composite
+def nearly_right(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A header and data, of which at most one thing is not as it must be, or all of it."""
+    header: dict[str, object] = {}
+    end = 0
+    for name in draw(st.lists(st.text(max_size=3), unique=True, max_size=4)):
+        shape = draw(st.lists(st.integers(0, 3), max_size=4))
+        size = int(np.prod(shape, dtype=int)) * 4
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    for name in draw(st.lists(st.sampled_from(sorted(header)), max_size=1)) if header else []:
+        header[name] = {**header[name], **draw(ENTRIES)} if draw(st.booleans()) else draw(ENTRIES)
+    return json.dumps(header).encode(), b"\1" * (end + draw(st.sampled_from([0, 0, 0, -1, 1])))
+
+
+@settings(max_examples=500, deadline=None)
+@given(nearly_right(), st.integers(-2, 2).map(lambda off: off // 2))
+def test_a_header_that_is_nearly_right_is_refused_or_says_what_is_there(
+    tmp_path_factory, written: tuple[bytes, bytes], off: int
+) -> None:
+    header, data = written
+    path = raw(tmp_path_factory.mktemp("t") / "any.safetensors", header, data, max(0, len(header) + off))
+    try:
+        with TensorFile(path) as file:
+            for name, info in file.tensors.items():
+                values = file.read(name)
+                assert values.shape == info.shape
+                assert 8 + len(header) <= info.offset <= info.offset + values.nbytes <= path.stat().st_size
+    except TensorFileError as error:
+        assert path.name in str(error)
