@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from arena_py import __version__, places
+from arena_py import __version__, scratch
 from arena_py.build import Built, NotBuilt, locate, process
 from arena_py.errors import ArenaError
 from arena_py.footprint import audit, symbols
@@ -93,10 +92,8 @@ def of_variants(asked: Asked, say: Say) -> list[Entry]:
         with Canon(plan.threads) as canon:
             for case in plan.cases:
                 files[case.name] = cases.prepare(case, canon, weights=plan.weights, progress=say)
-    scratch = places.artifacts() / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as folder:
-        survey = _Survey(asked, plan, files, Path(folder), say)
+    with scratch.folder() as folder:
+        survey = _Survey(asked, plan, files, folder, say)
         entries = [survey.entry(candidate, outcomes[candidate.label]) for candidate in plan.candidates]
     return [replace(entry, sbom=file_name(entry.label)) if entry.components else entry for entry in entries]
 

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from arena_py import places
 from arena_py.build import python_of
-from arena_py.contract.session import runner_environment
+from arena_py.contract.conditions import runner_environment
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case
 from arena_py.measure.plan import Plan
