@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_documents import WRONG, around, cell, run
 
-from arena_py import places
+from arena_py import places, scratch
 from arena_py.errors import ArenaError
 from arena_py.results import document, store
 from arena_py.results.store import RunFolder
@@ -38,23 +38,6 @@ def test_the_document_fits_its_schema(example):
     jsonschema.validate(json.loads(store.encode(example)), schema)
 
 
-def test_finished_cells_outlive_an_interruption(example, tmp_path):
-    folder = RunFolder.create("quick", tmp_path / "out")
-    folder.append(example.cells[:2])
-    folder.append(example.cells[2:3])
-    assert store.load_cells(folder.path / "cells.jsonl") == example.cells[:3]
-    folder.finish(example, "")
-    assert not (folder.path / "cells.jsonl").exists()
-
-
-def test_half_a_line_of_a_killed_run_is_left_out(example, tmp_path):
-    folder = RunFolder.create("quick", tmp_path / "out")
-    folder.append(example.cells[:2])
-    cells = folder.path / "cells.jsonl"
-    cells.write_bytes(cells.read_bytes() + b'{"framework":"bu')
-    assert store.load_cells(cells) == example.cells[:2]
-
-
 def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(example, tmp_path, monkeypatch):
     folder = RunFolder.create("quick", tmp_path / "out")
     folder.finish(example, "old")
@@ -63,7 +46,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(example, tmp_path
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(scratch.os, "fsync", full)
     with pytest.raises(ArenaError, match="No space left"):
         folder.finish(run(cell("candle:cpu", around(1))), "new")
     assert (folder.path / "run.json").read_bytes() == before
