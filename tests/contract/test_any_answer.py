@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from arena_py.contract import messages as m
 from arena_py.contract.session import RunnerFailed, Session
 
-EXAMPLES = 400
 JSON = st.recursive(
     st.one_of(
         st.none(),
@@ -78,7 +78,7 @@ ASKED: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("op", ASKED)
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples(400)
 @given(line=LINES)
 def test_any_line_is_an_answer_or_a_failure(op: str, line: bytes) -> None:
     ask, type_ = ASKED[op]
@@ -97,7 +97,7 @@ def test_any_line_is_an_answer_or_a_failure(op: str, line: bytes) -> None:
         assert min(answer.samples_ns) > 0
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@examples(400)
 @given(
     st.one_of(
         st.binary(max_size=80),

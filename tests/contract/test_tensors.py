@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzzing import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -102,7 +103,7 @@ def test_a_symbolic_link_and_an_absent_file_are_refused(tmp_path: Path) -> None:
             TensorFile(tmp_path / f"{name}.safetensors")
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=200), st.integers(0, 220))
 def test_no_bytes_crash_the_reader(tmp_path_factory, content: bytes, length: int) -> None:
     path = tmp_path_factory.mktemp("t") / "any.safetensors"
@@ -143,7 +144,7 @@ def nearly_right(draw: st.DrawFn) -> tuple[bytes, bytes]:
     return json.dumps(header).encode(), b"\1" * (end + draw(st.sampled_from([0, 0, 0, -1, 1])))
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(nearly_right(), st.integers(-2, 2).map(lambda off: off // 2))
 def test_a_header_that_is_nearly_right_is_refused_or_says_what_is_there(
     tmp_path_factory, written: tuple[bytes, bytes], off: int

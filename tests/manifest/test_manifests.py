@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from arena_py import manifest
@@ -97,7 +98,7 @@ def test_a_manifest_path_that_is_not_there() -> None:
         manifest.model("nowhere.toml")
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text(max_size=80))
 def test_no_text_crashes_the_reader(tmp_path_factory, text: str) -> None:
     path = tmp_path_factory.mktemp("m") / "any.toml"
@@ -179,7 +180,7 @@ def mutated(table: Any, value: Any, choices: random.Random) -> Any:
     return copied
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.sampled_from(TABLES), VALUES, st.randoms(use_true_random=False))
 def test_a_manifest_with_one_thing_changed_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, chosen: Any, value: Any, choices: random.Random

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from run_documents import around, cell, run
 
@@ -66,7 +67,7 @@ def test_it_goes_when_the_document_is_whole_and_stays_until_then(folder: RunFold
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_cut_off_anywhere_it_has_what_was_whole_and_goes_on(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
@@ -102,6 +103,21 @@ def test_what_is_no_journal_is_refused_with_the_reason(folder: RunFolder, conten
     (folder.path / JOURNAL).write_bytes(content)
     with pytest.raises(ArenaError, match=words):
         folder.journal()
+
+
+@examples(100)
+@given(
+    st.one_of(
+        st.binary(max_size=200), st.binary(max_size=60).map(lambda more: msgspec.json.encode(BEGUN) + b"\n" + more)
+    )
+)
+def test_any_bytes_are_a_journal_or_a_clear_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = RunFolder.create("quick", tmp_path_factory.mktemp("run"))
+    (folder.path / JOURNAL).write_bytes(content)
+    try:
+        assert folder.journal().begun == BEGUN
+    except ArenaError as error:
+        assert JOURNAL in error.message
 
 
 def test_a_damaged_line_in_the_middle_is_refused(folder: RunFolder) -> None:

@@ -5,6 +5,7 @@ import json
 import jsonschema
 import msgspec
 import pytest
+from fuzzing import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_documents import WRONG, around, cell, run
@@ -76,6 +77,7 @@ def test_an_output_that_is_a_file_is_an_error(tmp_path):
         (b'{"schema":1}', "missing required field"),
         (b'{"schema":99}', "schema 99, this arena reads 1"),
         (b'{"schema":"1"}', "Expected `int`"),
+        (b'{"schema":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not a run document"),
     ],
 )
 def test_what_is_no_run_is_refused_with_the_reason(tmp_path, content, words):
@@ -99,7 +101,7 @@ def test_a_run_that_is_not_there(tmp_path):
         store.load(tmp_path / "nothing")
 
 
-@settings(deadline=None)
+@examples(100)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_run_or_a_clear_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("any") / "run.json"
