@@ -12,7 +12,7 @@ from pathlib import Path
 
 from arena_py import places
 from arena_py.build import python_of
-from arena_py.contract.session import runner_environment
+from arena_py.contract.conditions import runner_environment
 from arena_py.verify.cases import CaseFiles
 
 BENCHMARKS = Path(__file__).resolve().parent

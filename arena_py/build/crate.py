@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import shutil
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from arena_py import places
+from arena_py import places, scratch
 from arena_py.build import advice, cargo, cuda_toolkit, prebuilt, record, sources, tools
 from arena_py.build.cuda_toolkit import CudaToolkit
 from arena_py.build.environment import log_of
@@ -224,14 +222,5 @@ def _variables(found: _Inputs, toolkit: CudaToolkit | None, built_for: tuple[str
 def _place(made: Path, executable: Path) -> None:
     """Copy cargo's executable to its place whole or not at all; cargo's own stays, so that it knows it is current."""
     executable.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=executable.parent, prefix=f".{executable.name}.")
-    os.close(descriptor)
-    scratch = Path(name)
-    try:
-        shutil.copyfile(made, scratch)
-        scratch.chmod(0o755)
-        scratch.replace(executable)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            scratch.unlink()
-        raise
+    with scratch.replacing(executable, 0o755) as unfinished:
+        shutil.copyfile(made, unfinished)

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 from arena_py.build import environment, lockfile, process, record
 from arena_py.build.outcome import Built, NotBuilt
 from arena_py.build.record import BuildRecord, Place
-from arena_py.contract.session import runner_environment
+from arena_py.contract.conditions import runner_environment
 from arena_py.errors import ArenaError
 from arena_py.manifest import Framework, Variant
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from arena_py.contract.conditions import runner_environment
 from arena_py.contract.messages import Description
-from arena_py.contract.session import runner_environment
 
 TIMEOUT_S = 120.0
 """The first import of a large framework from a cold disk takes most of a minute."""

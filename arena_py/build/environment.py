@@ -122,9 +122,13 @@ def build(
     before = folder.with_name(f".{folder.name}.before")
     made: Built | NotBuilt | None = None
     try:
-        _remove(before)
-        if folder.exists():
-            folder.rename(before)
+        if (before / MARKER).exists() and not (folder / MARKER).exists():
+            # A build was killed: what worked before it still waits.
+            _remove(folder)
+        else:
+            _remove(before)
+            if folder.exists():
+                folder.rename(before)
         made = _Making(framework, variant, uv, version, torch, progress).make()
         return made
     except OSError as error:

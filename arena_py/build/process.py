@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from arena_py.contract import warden
+
 TICK_S = 0.5
 TERM_GRACE_S = 2.0
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -125,7 +127,8 @@ def _spawned(
         start_new_session=True,
     )
     try:
-        yield process
+        with warden.over(process.pid):
+            yield process
     finally:
         _end(process)
 

@@ -5,16 +5,14 @@ The record is written last and atomically, so that what has none was never finis
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from arena_py.contract.messages import Count
+from arena_py import scratch
+from arena_py.contract.messages import UNREADABLE, Count
 
 SCHEMA = 1
 CHUNK_BYTES = 1 << 20
@@ -86,7 +84,7 @@ def read(path: Path) -> BuildRecord | None:
     """The record at `path`; none when there is no whole one of this schema."""
     try:
         record = msgspec.json.decode(path.read_bytes(), type=BuildRecord)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return None
     return record if record.schema == SCHEMA else None
 
@@ -94,20 +92,7 @@ def read(path: Path) -> BuildRecord | None:
 def write(path: Path, record: BuildRecord) -> None:
     """Write the record whole or not at all."""
     text = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    scratch = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # `mkstemp` makes it readable by its owner alone; the executable beside it is for everybody.
-        scratch.chmod(0o644)
-        scratch.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            scratch.unlink()
-        raise
+    scratch.write(path, text)
 
 
 def sha256_of(path: Path) -> str:

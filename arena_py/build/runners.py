@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from arena_py import places
-from arena_py.build import companion, crate, current, environment, libraries, locking, tools, torch_wheels
+from arena_py import locking, places
+from arena_py.build import companion, crate, current, environment, libraries, tools, torch_wheels
 from arena_py.build.outcome import Built, NotBuilt
 from arena_py.build.progress import Progress, Silent
 from arena_py.errors import ArenaError

@@ -52,10 +52,13 @@ def aa(
         seed: Of the first run's shuffled rounds; the next run has the next one.
     """
     from arena_py.build import using
-    from arena_py.cli.compare import exit_code, measured, prepared_files, runners_of
+    from arena_py.cli.compare import exit_code
+    from arena_py.cli.measuring import Sitting, begins, prepared_files, runners_of, tidied
     from arena_py.cli.tables import console
     from arena_py.measure.against_itself import comparisons, doubled, floors, twins
+    from arena_py.measure.machine import machine as facts
     from arena_py.measure.plan import Selection, make_plan
+    from arena_py.measure.roofline import Ceiling
     from arena_py.report import live
     from arena_py.results import noise, store
 
@@ -76,6 +79,7 @@ def aa(
     meanwhile = console(stderr=True)
     done: list[Run] = []
     found: list[Comparison] = []
+    tidied(meanwhile)
     with using(python_env):
         built = runners_of(plan, meanwhile, build=True, in_process=in_process)
         with live.shown(meanwhile) as progress:
@@ -83,7 +87,12 @@ def aa(
             for number in range(runs):
                 again = doubled(plan, plan.sampling.seed + number)
                 folder = store.RunFolder.create("aa")
-                run = measured(again, twins(built), files, folder, progress)
+                ceiling = Ceiling(again)
+                begun = begins(again, twins(built), files, ceiling, facts())
+                sitting = Sitting(plan=again, runners=twins(built), files=files, ceiling=ceiling, begun=begun)
+                with folder.held():
+                    folder.begin(begun)
+                    run = sitting.measured(folder, progress)
                 done.append(run)
                 found += comparisons(run.cells, run.seed)
     if not found:

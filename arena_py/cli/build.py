@@ -32,11 +32,13 @@ def build(*frameworks: str, lock: Switch = False, force: Switch = False, torch_b
     """
     from arena_py.build import Built, ensure
     from arena_py.build.progress import shown, size
+    from arena_py.cli.measuring import tidied
     from arena_py.cli.tables import console, table
 
     meanwhile = console(stderr=True)
     if lock:
         _lock(frameworks, meanwhile)
+    tidied(meanwhile)
     with shown(meanwhile) as progress:
         outcomes = ensure(frameworks, progress, again=force, torch_backend=torch_backend)
     results = console()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +66,7 @@ def bundle(
 
 
 def _pack(variant: str, model: str, output: Path, threads: int | None, weights: str | None) -> Bundle:
-    from arena_py import places
+    from arena_py import scratch
     from arena_py.cli.tables import console
     from arena_py.contract.session import RunnerFailed
     from arena_py.footprint import bundle, layout, survey, takeapart
@@ -80,10 +79,8 @@ def _pack(variant: str, model: str, output: Path, threads: int | None, weights: 
         meanwhile.print(words, markup=False, highlight=False, soft_wrap=True)
 
     asked = survey.Asked(selectors=[variant], model=model, threads=threads, weights=weights, memory=False, launches=0)
-    scratch = places.artifacts() / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as folder:
-        runner = survey.only(asked, Path(folder), say)
+    with scratch.folder() as folder:
+        runner = survey.only(asked, folder, say)
         subject = Subject(runner)
         say(f"{runner.label}: executing it twice, the second time watched")
         try:

@@ -9,21 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
-from arena_py import __version__
 from arena_py.errors import ArenaError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.console import Console
 
-    from arena_py.measure.case import Runners
-    from arena_py.measure.plan import Plan
-    from arena_py.measure.progress import Progress
-    from arena_py.measure.roofline import Ceiling
+    from arena_py.results.begun import Request
     from arena_py.results.document import Cell, Run
-    from arena_py.results.store import RunFolder
-    from arena_py.verify.cases import CaseFiles
 
 Several: TypeAlias = Annotated["list[str] | None", Parameter(negative="", consume_multiple=True)]
 BROKEN = ("wrong", "out_of_memory", "crashed", "timed_out", "not_built")
@@ -54,6 +46,7 @@ def compare(
     limit: Several = None,
     boundary: Literal["host", "device"] | None = None,
     sweep: Several = None,
+    resume: str | None = None,
 ) -> int:
     """Measure frameworks on models, and rank those that are right.
 
@@ -88,16 +81,14 @@ def compare(
         save_baseline: Keep the run under this name, for `--baseline` of later ones.
         baseline: Compare the run with this baseline, too; ends with 3 when a cell is slower.
         fail_above: With `--baseline`, end with 3 only for what is slower by more than this, as in `5%`.
+        resume: Take up a run that was interrupted or killed: its name, its folder, or `latest`. Only what is missing is
+            measured, and only where nothing that it depends on has changed.
     """
-    from arena_py.build import using
-    from arena_py.cli import diff
+    from arena_py.cli import diff, resuming
     from arena_py.cli.tables import console
-    from arena_py.measure import machine
-    from arena_py.measure.plan import Selection, make_plan
-    from arena_py.measure.roofline import Ceiling
-    from arena_py.report import live
+    from arena_py.measure.plan import Selection
     from arena_py.results import baselines
-    from arena_py.results.store import RunFolder
+    from arena_py.results.begun import Request
 
     tolerated = diff.share(fail_above)
     if fail_above is not None and baseline is None:
@@ -121,150 +112,55 @@ def compare(
         boundary=boundary,
         sweep=sweep or (),
     )
-    plan = make_plan(selection)
     meanwhile = console(stderr=True)
-    with using(python_env):
-        runners = runners_of(plan, meanwhile, build=build, in_process=in_process)
-        with live.shown(meanwhile) as progress:
-            before_ns = time.perf_counter_ns()
-            files = prepared_files(plan, runners, progress)
-            ceiling = Ceiling(plan, machine.machine(), progress) if any(files.values()) else None
-            preparation_ns = time.perf_counter_ns() - before_ns
-            folder = RunFolder.create(suite, output)
-            run = measured(plan, runners, files, folder, progress, preparation_ns=preparation_ns, ceiling=ceiling)
+    request = Request(selection=selection, python_env=python_env, in_process=in_process, folder=str(Path.cwd()))
+    if resume is None:
+        place, run = _anew(request, output, meanwhile, build=build)
+    else:
+        resuming.refuse_more(request, output, build=build)
+        place, run = resuming.whole(resume, meanwhile)
     _print(run, format)
-    meanwhile.print(f"kept in {folder.path}: run.json, and run.md to read", markup=False, soft_wrap=True)
-    meanwhile.print(f"as a page: python -m arena_py report {folder.path} --open", markup=False, soft_wrap=True)
+    meanwhile.print(f"kept in {place}: run.json, and run.md to read", markup=False, soft_wrap=True)
+    meanwhile.print(f"as a page: python -m arena_py report {place} --open", markup=False, soft_wrap=True)
     if save_baseline is not None:
         kept = baselines.save(save_baseline, run)
         meanwhile.print(f"baseline {save_baseline} kept in {kept}", markup=False, soft_wrap=True)
     differs = diff.against(known, run, format, tolerated) if known is not None else 0
-    return exit_code(run.cells, sweep=bool(plan.sweep)) or differs
+    return exit_code(run.cells, sweep=bool(run.settings.sweep)) or differs
+
+
+def _anew(request: Request, output: Path | None, meanwhile: Console, *, build: bool) -> tuple[Path, Run]:
+    """A run from its start, and where it is kept."""
+    from arena_py.build import using
+    from arena_py.cli.measuring import Sitting, begins, prepared_files, runners_of, sits, tidied
+    from arena_py.measure import machine
+    from arena_py.measure.plan import make_plan
+    from arena_py.measure.roofline import Ceiling
+    from arena_py.report import live
+    from arena_py.results.store import RunFolder
+
+    plan = make_plan(request.selection)
+    tidied(meanwhile)
+    with using(request.python_env):
+        runners = runners_of(plan, meanwhile, build=build, in_process=request.in_process)
+        with live.shown(meanwhile) as progress:
+            before_ns = time.perf_counter_ns()
+            files = prepared_files(plan, runners, progress)
+            facts = machine.machine()
+            ceiling = Ceiling.found(plan, facts, progress) if any(files.values()) else Ceiling(plan)
+            preparation_ns = time.perf_counter_ns() - before_ns
+            folder = RunFolder.create(plan.suite_name, output)
+            begun = begins(plan, runners, files, ceiling, facts, request=request, preparation_ns=preparation_ns)
+            sitting = Sitting(plan=plan, runners=runners, files=files, ceiling=ceiling, begun=begun)
+            with folder.held():
+                folder.begin(begun)
+                with sits(folder, meanwhile):
+                    return folder.path, sitting.measured(folder, progress)
 
 
 def exit_code(cells: list[Cell], *, sweep: bool = False) -> int:
     """1 when a cell is wrong or broken; a sweep ends where memory does."""
     return int(any(cell.status in BROKEN and not (sweep and cell.status == "out_of_memory") for cell in cells))
-
-
-def runners_of(plan: Plan, meanwhile: Console, *, build: bool, in_process: bool = False) -> Runners:
-    """What each candidate is started by; PyTorch's environment is needed for the reference in any case."""
-    from arena_py import build as builds
-    from arena_py.build.progress import shown
-
-    here = {
-        candidate.label: builds.in_process(candidate.framework, candidate.variant)
-        for candidate in plan.candidates
-        if in_process and candidate.framework.language == "python"
-    }
-    others = [candidate for candidate in plan.candidates if candidate.label not in here]
-    if build:
-        with shown(meanwhile) as progress:
-            made = builds.ensure(dict.fromkeys(["pytorch", *(candidate.label for candidate in others)]), progress)
-        return {**made, **here}
-    found = {candidate.label: builds.locate(candidate.framework, candidate.variant) for candidate in others}
-    return {**found, **here}
-
-
-def prepared_files(plan: Plan, runners: Runners, progress: Progress) -> dict[str, CaseFiles | ArenaError | None]:
-    """Weights, inputs and reference of every case, before anything is timed."""
-    from arena_py.measure.case import prepare
-    from arena_py.verify.canon import Canon
-
-    with Canon(plan.threads) as canon:
-        return {case.name: prepare(case, canon, plan, runners, progress) for case in plan.cases}
-
-
-def measured(
-    plan: Plan,
-    runners: Runners,
-    files: Mapping[str, CaseFiles | ArenaError | None],
-    folder: RunFolder,
-    progress: Progress,
-    *,
-    preparation_ns: int = 0,
-    ceiling: Ceiling | None = None,
-) -> Run:
-    """Case by case; whatever ends it early, what was found is kept."""
-    from arena_py.measure import machine
-    from arena_py.measure.breakdown import breakdown
-    from arena_py.measure.case import CaseMeasurement
-    from arena_py.measure.sweep import Ended
-    from arena_py.measure.warnings import warnings
-    from arena_py.report.markdown import markdown
-    from arena_py.results import noise
-    from arena_py.results.document import SCHEMA, Run, Settings
-    from arena_py.results.energy import with_energy
-    from arena_py.results.store import now
-    from arena_py.results.summary import summarised
-
-    facts, started = machine.machine(), now()
-    floor = noise.load(facts, plan.threads)
-    floors: dict[str, float] = {
-        case.task: noise.floor_of(floor, case.task) for case in plan.cases if floor and case.task in floor.tasks
-    }
-    measurements = [CaseMeasurement(case, plan, runners, files[case.name]) for case in plan.cases]
-    ended = Ended()
-    cells: list[Cell] = []
-    whole = False
-    started_ns = time.perf_counter_ns()
-    progress.plan(plan.cells, plan.sampling.launches)
-    try:
-        for measurement in measurements:
-            for label, reason in ended.of(measurement.case) if plan.sweep else ():
-                measurement.skip(label, reason)
-            try:
-                measurement.run(progress)
-            finally:
-                found = summarised(
-                    measurement.cells(), seed=plan.sampling.seed, floor=floors.get(measurement.case.task, 0.0)
-                )
-                found = ceiling.of(found) if ceiling else found
-                found = with_energy(found, measurement.watch.observations, seed=plan.sampling.seed)
-                folder.append(found)
-                cells += found
-            for cell in found:
-                progress.done(cell)
-                ended.take(measurement.case, cell)
-            progress.ended(found)
-        whole = True
-    finally:
-        reached = len(cells) // len(plan.candidates)
-        for measurement in measurements[reached:]:
-            cells += measurement.cells()
-        wall_ns = time.perf_counter_ns() - started_ns
-        watches = [measurement.watch for measurement in measurements]
-        observations = [observation for watch in watches for observation in watch.observations]
-        run = Run(
-            schema=SCHEMA,
-            arena=__version__,
-            id=folder.id,
-            started=started,
-            finished=now() if whole else None,
-            command=["arena", *sys.argv[1:]],
-            suite=plan.suite_name,
-            seed=plan.sampling.seed,
-            threads=plan.threads,
-            machine=facts,
-            settings=Settings(
-                sampling=plan.sampling,
-                gate=dict(plan.suite.gate),
-                rounds=plan.rounds,
-                weights=plan.weights,
-                sweep=plan.sweep,
-                noise_floor=floors,
-            ),
-            cases=[measurement.prepared for measurement in measurements if measurement.prepared],
-            cells=cells,
-            observations=observations,
-            breakdown=breakdown(cells, watches, wall_ns=wall_ns, preparation_ns=preparation_ns),
-            roofline=ceiling.roofline if ceiling else None,
-            warnings=warnings(facts, plan.threads, cells, observations)
-            + (ceiling.problems if ceiling else [])
-            + ([] if whole else ["the run was interrupted before its end"]),
-        )
-        folder.finish(run, markdown(run))
-    return run
 
 
 def _print(run: Run, format_: str) -> None:

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -32,20 +33,29 @@ def adopt() -> None:
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def marked(scratch: Path) -> list[psutil.Process]:
-    """The living processes that carry the mark of a session."""
-    found = []
+def marked(*scratch: Path) -> list[psutil.Process]:
+    """The living processes that carry the mark of one of these sessions."""
+    marks = set(map(str, scratch))
+    return [process for process, mark in _marks() if mark in marks]
+
+
+def marked_below(folder: Path) -> list[psutil.Process]:
+    """The living processes that carry the mark of a session whose scratch folder is this one, or below it."""
+    return [process for process, mark in _marks() if folder in (Path(mark), *Path(mark).parents)]
+
+
+def _marks() -> Iterator[tuple[psutil.Process, str]]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK) == str(scratch) and _lives(process):
-                found.append(process)
-    return found
+            mark = process.environ().get(MARK) if process.pid != os.getpid() else None
+            if mark and lives(process):
+                yield process, mark
 
 
 def descendants(pid: int) -> list[psutil.Process]:
     """The living processes below `pid`, without itself."""
     with contextlib.suppress(psutil.Error):
-        return [child for child in psutil.Process(pid).children(recursive=True) if _lives(child)]
+        return [child for child in psutil.Process(pid).children(recursive=True) if lives(child)]
     return []
 
 
@@ -107,7 +117,7 @@ def _adopted(since: float) -> list[psutil.Process]:
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error, OSError):
             stranger = child.pid not in _own and os.getpgid(child.pid) != os.getpgrp()
-            if stranger and child.create_time() >= since - 1 and MARK not in child.environ() and _lives(child):
+            if stranger and child.create_time() >= since - 1 and MARK not in child.environ() and lives(child):
                 found.append(child)
     return found
 
@@ -120,5 +130,10 @@ def _bury(processes: list[psutil.Process]) -> None:
                 os.waitpid(process.pid, os.WNOHANG)
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Whether it has not ended; a zombie has.
+
+    Raises:
+        psutil.Error: it is gone.
+    """
     return bool(process.status() != psutil.STATUS_ZOMBIE)

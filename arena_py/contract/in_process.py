@@ -18,9 +18,10 @@ import msgspec
 
 from arena_py.contract import messages as m
 from arena_py.contract.adapter import Framework, RunnerError
+from arena_py.contract.conditions import settings
 from arena_py.contract.responder import Responder
 from arena_py.contract.server import unexpected
-from arena_py.contract.session import RunnerFailed, RunnerRefused, Session, settings
+from arena_py.contract.session import RunnerFailed, RunnerRefused, Session
 
 SCRATCH = "ARENA_SCRATCH"
 A = TypeVar("A", bound=msgspec.Struct)

@@ -31,6 +31,8 @@ ErrorCode: TypeAlias = Literal[
 MOST = (1 << 63) - 1
 """JSON has no largest integer; what is computed from one does."""
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding somebody else's JSON raises: it may also be nested too deeply."""
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Nanoseconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST, description="nanoseconds of a monotonic clock")]
 

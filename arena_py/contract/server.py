@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from arena_py.contract.adapter import RunnerError
-from arena_py.contract.messages import ANSWERS, MAX_LINE_BYTES, Answer, ErrorCode, Problem, Ready, Shutdown
+from arena_py.contract.messages import ANSWERS, MAX_LINE_BYTES, UNREADABLE, Answer, ErrorCode, Problem, Ready, Shutdown
 from arena_py.contract.responder import Responder
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _parse(line: bytes) -> dict[str, object]:
         raise RunnerError("invalid_request", f"the line is longer than {MAX_LINE_BYTES} bytes")
     try:
         return msgspec.json.decode(line, type=dict[str, object])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise RunnerError("invalid_request", f"the line is not a JSON object: {error}") from error
 
 

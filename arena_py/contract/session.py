@@ -7,7 +7,6 @@ its whole process group dies with the session.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import signal
 import subprocess
@@ -20,48 +19,13 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from arena_py.contract import containment, limits
+from arena_py.contract import containment, limits, warden
 from arena_py.contract import messages as m
+from arena_py.contract.conditions import DEFAULT_TIMEOUTS_S, runner_environment
 from arena_py.contract.pipes import Lines, Log, TooLong
 
-DEFAULT_TIMEOUTS_S: Mapping[str, float] = {
-    "ready": 60.0,
-    "load": 300.0,
-    "prepare": 600.0,
-    "run": 600.0,
-    "bind": 60.0,
-    "outputs": 300.0,
-    "usage": 10.0,
-    "shutdown": 10.0,
-}
-PASSED_VARIABLES = (
-    # The system: folders, language, the dynamic loader.
-    "HOME", "LANG", "LC_ALL", "PATH", "TEMP", "TMP", "TMPDIR", "TZ", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
-    "XDG_DATA_DIRS", "XDG_RUNTIME_DIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "APPDATA", "LOCALAPPDATA",
-    "PROGRAMDATA", "SYSTEMDRIVE", "SYSTEMROOT", "USERPROFILE", "WINDIR",
-    # Which device, and where its driver is.
-    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "CUDA_PATH", "CUDA_CACHE_PATH",
-    "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
-    "ROCM_PATH", "HSA_OVERRIDE_GFX_VERSION", "ZE_AFFINITY_MASK", "ONEAPI_DEVICE_SELECTOR",
-    "VK_DRIVER_FILES", "VK_ADD_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_LAYER_PATH", "MESA_VK_DEVICE_SELECT",
-    # Where threads are pinned; how many there are is Arena's own.
-    "OMP_PLACES", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY",
-    # Compilers and caches.
-    "CC", "CXX", "HF_HOME", "HF_HUB_CACHE", "ARENA_ONNX_EXPORTER", "ARENA_ONNX_GRAPHS",
-)  # fmt: skip
-"""Of the user's environment, what a runner sees; the rest could change what is measured, or is none of its business."""
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
-POOLS: Mapping[str, str] = {"KMP_BLOCKTIME": "5"}
-"""How long the threads of a pool spin after their work before they sleep: Intel's OpenMP for 5 ms instead of 200. GNU's
-does so for about 8 ms by itself, and is left alone: `OMP_WAIT_POLICY=PASSIVE` would have its threads sleep between two
-operations of one execution, which takes PyTorch a quarter to a half more time on 8 threads."""
 LOOK_S = 0.5
 """While an answer is waited for, how often whether the runner still lives."""
-OFFLINE: Mapping[str, str] = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-"""A runner has its files: nothing is fetched, and nothing told, while it is measured."""
-SETTLED_S = 0.03
-"""After so long no pool spins any more: whoever measures waits as long before another runner's turn."""
-
 FailureStatus: TypeAlias = Literal["unsupported", "unavailable", "out_of_memory", "crashed", "timed_out"]
 STATUS_OF_CODE: Mapping[str, FailureStatus] = {
     "unsupported": "unsupported",
@@ -70,8 +34,6 @@ STATUS_OF_CODE: Mapping[str, FailureStatus] = {
 }
 
 A = TypeVar("A", bound=msgspec.Struct)
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding a line raises: it may also be nested too deeply."""
 
 
 class RunnerFailed(Exception):
@@ -103,18 +65,6 @@ class ProtocolViolation(RunnerFailed):
 
     def __init__(self, what: str) -> None:
         super().__init__("crashed", f"protocol: {what}")
-
-
-def runner_environment(threads: int, extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a runner: what is passed on of the user's, the thread counts, then the variant's own."""
-    kept = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
-    return kept | settings(threads, extra)
-
-
-def settings(threads: int, extra: Mapping[str, str]) -> dict[str, str]:
-    """The variables that decide how a runner executes: thread counts, pools, no network, then the variant's own."""
-    common = dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(POOLS) | dict(OFFLINE)
-    return common | {name: value.replace("{threads}", str(threads)) for name, value in extra.items()}
 
 
 class Session:
@@ -154,6 +104,7 @@ class Session:
         self._broken: RunnerFailed | None = None
         variables = runner_environment(threads, environment or {}) | {containment.MARK: str(scratch)}
         containment.adopt()
+        warden.watch(scratch)
         self._started_s = time.time()
         started_ns = time.perf_counter_ns()
         try:
@@ -168,8 +119,10 @@ class Session:
                 bufsize=0,
             )
         except OSError as error:
+            warden.forget(scratch)
             raise RunnerFailed("crashed", f"cannot be started: {command[0]}: {error.strerror}") from error
         containment.started(self._process.pid)
+        warden.watch(self._process.pid)
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._answers = Lines(self._process.stdout.fileno())
         self._log = Log(self._process.stderr.fileno(), allowed.log_lines)
@@ -285,6 +238,8 @@ class Session:
         containment.end(self._process.pid, self._scratch, self._started_s)
         self._process.wait()
         containment.ended(self._process.pid)
+        for watched in (self._process.pid, self._scratch):
+            warden.forget(watched)
         for reader in (self._log, self._answers):
             reader.stop()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
@@ -369,7 +324,7 @@ class Session:
     def _ready(self, line: bytes) -> m.Ready:
         try:
             ready = msgspec.json.decode(line, type=m.Ready)
-        except UNREADABLE as error:
+        except m.UNREADABLE as error:
             raise self._violation(f"first line is not a ready line ({error}): {_quote(line)}") from error
         if ready.contract != m.CONTRACT:
             raise RunnerFailed(
@@ -380,7 +335,7 @@ class Session:
     def _answer(self, line: bytes, op: str) -> m.Answer:
         try:
             answer = msgspec.json.decode(line, type=m.Answer)
-        except UNREADABLE as error:
+        except m.UNREADABLE as error:
             raise self._violation(f"{op}: not an answer ({error}): {_quote(line)}") from error
         if (answer.ok is None) == (answer.error is None):
             raise self._violation(f"{op}: an answer needs exactly one of ok and error: {_quote(line)}")

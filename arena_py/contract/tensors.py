@@ -19,9 +19,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from arena_py.contract.messages import UNREADABLE
+
 MAX_HEADER_BYTES = 4 << 20
 """About forty thousand tensors. The format allows 100 MB, which takes gigabytes to decode; a file of a runner could
 exhaust the driver's memory with it."""
+MOST_DIMENSIONS = 32
+MOST_EXTENT = 1 << 48
+"""Of all dimensions together, one that is 0 aside: what no file can hold, no array needs to be made for."""
 CHUNK_ELEMENTS = 1 << 20
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -101,7 +106,7 @@ class TensorFile:
             raw = msgspec.json.decode(self._file.read(length), type=dict[str, msgspec.Raw])
             raw.pop("__metadata__", None)
             entries = {name: msgspec.json.decode(entry, type=_Entry) for name, entry in raw.items()}
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise TensorFileError(f"{self.path.name}: header is not valid: {error}") from error
         infos, end = {}, 0
         for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
@@ -117,6 +122,8 @@ class TensorFile:
             raise TensorFileError(f"{self.path.name}: tensor {name!r} has type {entry.dtype}, not one of the contract")
         if any(extent < 0 for extent in entry.shape):
             raise TensorFileError(f"{self.path.name}: tensor {name!r} has a negative extent")
+        if len(entry.shape) > MOST_DIMENSIONS or math.prod(extent or 1 for extent in entry.shape) > MOST_EXTENT:
+            raise TensorFileError(f"{self.path.name}: tensor {name!r} has a shape that no array can have")
         first, last = entry.data_offsets
         if first != end or last - first != math.prod(entry.shape) * dtype.itemsize:
             raise TensorFileError(f"{self.path.name}: tensor {name!r} has offsets that overlap or do not fit its shape")

@@ -176,7 +176,7 @@ def unpack(archive: Path, folder: Path) -> Bundle:
 
 
 def _settings(runner: Runner) -> dict[str, str]:
-    from arena_py.contract.session import settings  # noqa: PLC0415 (only here)
+    from arena_py.contract.conditions import settings  # noqa: PLC0415 (only here)
 
     return settings(runner.threads, runner.candidate.variant.environment)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from arena_py import places
+from arena_py import scratch
 from arena_py.contract.session import RunnerFailed, Session
 from arena_py.errors import ArenaError
 from arena_py.footprint import bundle, isolation
@@ -40,10 +39,7 @@ def prove(archive: Path, chosen: Isolation | None = None) -> Proof:
         ArenaError: no bundle, a damaged one, one that does not run alone, or nothing here can isolate it.
     """
     way = chosen or isolation.best()
-    scratch = places.artifacts() / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as name:
-        root = Path(name)
+    with scratch.folder() as root:
         isolation.prepare(root)
         made = bundle.unpack(archive, root / "arena")
         variables = {key: value.replace(HERE, BUNDLE) for key, value in made.environment.items()}

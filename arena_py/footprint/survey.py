@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from arena_py import __version__, places
+from arena_py import __version__, scratch
 from arena_py.build import Built, NotBuilt, locate, process
 from arena_py.errors import ArenaError
 from arena_py.footprint import audit, symbols
@@ -98,10 +97,8 @@ def of_variants(asked: Asked, progress: Progress) -> Iterator[Entry]:
                 files[case.name] = cases.prepare(
                     case, canon, weights=plan.weights, precisions=plan.precisions, progress=progress.note
                 )
-    scratch = places.artifacts() / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as folder:
-        survey = _Survey(asked, plan, files, Path(folder), progress)
+    with scratch.folder() as folder:
+        survey = _Survey(asked, plan, files, folder, progress)
         for position, candidate in enumerate(plan.candidates, start=1):
             progress.begin(candidate.label, position, len(plan.candidates))
             try:

@@ -57,6 +57,8 @@ def read(path: Path, type_: type[T]) -> T:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ArenaError(f"{path}: cannot be read: {error}") from error
+    except RecursionError as error:
+        raise ArenaError(f"{path}: not TOML: nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         raise ArenaError(f"{path}: not TOML: {error}") from error
     try:

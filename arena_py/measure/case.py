@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -11,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
-from arena_py import places
+from arena_py import scratch
 from arena_py.build import Built, NotBuilt, lacking, locate
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case, framework
@@ -88,18 +87,16 @@ class CaseMeasurement:
     @property
     def prepared(self) -> Prepared | None:
         """The record of the case's files."""
-        return _prepared(self._files) if isinstance(self._files, CaseFiles) else None
+        return record_of(self._files)
 
     def run(self, progress: Progress) -> None:
         """Sample and verify every variant that can be."""
         files = self._files
         if not isinstance(files, CaseFiles):
             return
-        scratch = places.artifacts() / "scratch"
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as folder:
+        with scratch.folder() as folder:
             Schedule(
-                self._seats(files, Path(folder)),
+                self._seats(files, folder),
                 weights_bytes=files.weights.stat().st_size,
                 available_bytes=available_bytes,
                 shuffler=np.random.default_rng([self._plan.sampling.seed, *self.case.name.encode()]),
@@ -206,7 +203,10 @@ def _storable(verification: Verification) -> Verification:
     return replace(verification, loss=loss if loss is not None and math.isfinite(loss) else None)
 
 
-def _prepared(files: CaseFiles) -> Prepared:
+def record_of(files: CaseFiles | ArenaError | None) -> Prepared | None:
+    """The record of a case's files, where there are any."""
+    if not isinstance(files, CaseFiles):
+        return None
     return Prepared(
         case=files.case.name,
         architecture=files.case.model.file.architecture,

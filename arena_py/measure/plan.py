@@ -10,9 +10,9 @@ from typing import get_args
 
 from msgspec.structs import replace
 
+from arena_py.contract.conditions import DEFAULT_TIMEOUTS_S
 from arena_py.contract.limits import Limits
 from arena_py.contract.messages import BoundaryName, Precision
-from arena_py.contract.session import DEFAULT_TIMEOUTS_S
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case, Framework, Sampling, Suite, Variant, framework, frameworks, model, suite
 from arena_py.manifest.framework import parse

@@ -13,9 +13,10 @@ import msgspec
 from msgspec.structs import replace
 
 from arena_py.build import Built, launch
+from arena_py.contract.conditions import SETTLED_S
 from arena_py.contract.limits import Limits
 from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared, Samples
-from arena_py.contract.session import SETTLED_S, Session
+from arena_py.contract.session import Session
 from arena_py.manifest import GateLimits
 from arena_py.measure import gpu
 from arena_py.measure.plan import Candidate, Plan

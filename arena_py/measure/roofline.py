@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from arena_py import places
+from arena_py import places, scratch
 from arena_py.build import python_of
-from arena_py.contract.session import runner_environment
+from arena_py.contract import warden
+from arena_py.contract.conditions import runner_environment
+from arena_py.contract.messages import UNREADABLE
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case
 from arena_py.measure.plan import Plan
@@ -80,8 +82,8 @@ def flops(case: Case) -> int:
     kept = places.artifacts() / "flops" / f"{hashlib.sha256(recipe).hexdigest()[:16]}.json"
 
     def counted() -> bytes:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "spec.json"
+        with scratch.folder() as folder:
+            path = folder / "spec.json"
             path.write_bytes(content)
             return _run([str(COUNT), str(path)], os.cpu_count() or 1)
 
@@ -102,27 +104,46 @@ class Ceiling:
 
     Args:
         plan: whose cases.
-        machine: that they are measured on.
-        progress: told what is being done.
+        roofline: of the machine; none where it is not known.
+        flops: of one execution, by case.
+        problems: why something of it is not known.
     """
 
-    def __init__(self, plan: Plan, machine: Machine, progress: Progress) -> None:
-        self.roofline: Roofline | None = None
-        self.problems: list[str] = []
-        self._flops: dict[str, int] = {}
+    def __init__(
+        self,
+        plan: Plan,
+        roofline: Roofline | None = None,
+        flops: Mapping[str, int] | None = None,
+        problems: Sequence[str] = (),
+    ) -> None:
+        self.roofline = roofline
+        self.flops = dict(flops or {})
+        self.problems = list(problems)
         self._cpu = {each.label for each in plan.candidates if each.variant.backend in CPU_BACKENDS}
+
+    @classmethod
+    def found(cls, plan: Plan, machine: Machine, progress: Progress) -> Ceiling:
+        """Measured and counted now, or read where that was done before.
+
+        Args:
+            plan: whose cases.
+            machine: that they are measured on.
+            progress: told what is being done.
+        """
+        made = cls(plan)
         try:
             progress.phase("this machine", "measuring its peaks")
-            self.roofline = roofline(machine, plan.threads)
+            made.roofline = roofline(machine, plan.threads)
             for case in plan.cases:
                 progress.phase(case.name, "counting its operations")
-                self._flops[case.name] = flops(case)
+                made.flops[case.name] = flops(case)
         except ArenaError as error:
-            self.problems.append(f"no share of the machine's peak: {error.message}")
+            made.problems.append(f"no share of the machine's peak: {error.message}")
+        return made
 
     def of(self, cells: list[Cell]) -> list[Cell]:
         """The cells with their operations, and what of the peak they reach."""
-        counted = [replace(cell, flops=self._flops.get(cell.case)) for cell in cells]
+        counted = [replace(cell, flops=self.flops.get(cell.case)) for cell in cells]
         if self.roofline is None:
             return counted
         return [
@@ -134,7 +155,7 @@ class Ceiling:
 def _cached(path: Path, type_: type[T], make: Any) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=type_)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         content = make()
     try:
         found = msgspec.json.decode(content, type=type_)
@@ -147,19 +168,26 @@ def _cached(path: Path, type_: type[T], make: Any) -> T:
 
 def _run(arguments: list[str], threads: int) -> bytes:
     try:
-        done = subprocess.run(
-            [str(python_of("pytorch")), *arguments],
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=TIMEOUT_S,
-            env=runner_environment(threads, {}),
-        )
+        with (
+            subprocess.Popen(
+                [str(python_of("pytorch")), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=runner_environment(threads, {}),
+            ) as process,
+            warden.over(process.pid),
+        ):
+            try:
+                said, errors = process.communicate(timeout=TIMEOUT_S)
+            except BaseException:
+                process.kill()
+                raise
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ArenaError(f"{Path(arguments[0]).name}: {error}", exit_code=1) from error
-    if done.returncode != 0:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
+    if process.returncode != 0:
+        words = errors.decode(errors="replace").strip().splitlines()
         raise ArenaError(
             f"{Path(arguments[0]).name}: {words[-1].removeprefix('error: ') if words else 'killed'}", exit_code=1
         )
-    return done.stdout
+    return said

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from arena_py import places
+from arena_py.contract.messages import UNREADABLE
 from arena_py.errors import ArenaError
 from arena_py.footprint import sbom
 from arena_py.footprint.document import SCHEMA, Audit
@@ -57,7 +58,7 @@ def load(path: Path) -> Audit:
         return msgspec.json.decode(content, type=Audit)
     except OSError as error:
         raise ArenaError(f"{path}: {error.strerror or error}", exit_code=1) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ArenaError(f"{path}: not an audit: {error}") from error
 
 

@@ -266,6 +266,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     started: str
     """ISO 8601, UTC."""
     finished: str | None
+    resumed: list[str] = []
+    """When it was taken up again after it had been cut off."""
     command: list[str]
     suite: str
     seed: int

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from arena_py import places
+from arena_py.contract.messages import UNREADABLE
 from arena_py.errors import ArenaError
 from arena_py.results import store
 from arena_py.results.document import Machine
@@ -74,7 +75,7 @@ def load(machine: Machine, threads: int) -> Floor | None:
         raise ArenaError(f"{path()}: {error.strerror or error}", exit_code=1) from error
     try:
         found = msgspec.json.decode(content, type=Floor)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ArenaError(f"{path()}: not a noise floor: {error}", hint="python -m arena_py aa makes it anew") from error
     return found if found.machine == fingerprint(machine) and found.threads == threads else None
 

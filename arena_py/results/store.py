@@ -1,23 +1,25 @@
-"""Runs on disk: `artifacts/results/RUN/run.json`, written whole or not at all, and `cells.jsonl` as cells finish."""
+"""Runs on disk: `artifacts/results/RUN/run.json`, written whole or not at all, and a journal until it is."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 import msgspec
 
-from arena_py import places
+from arena_py import locking, places, scratch
+from arena_py.contract.messages import UNREADABLE
 from arena_py.errors import ArenaError
-from arena_py.results.document import SCHEMA, Cell, Run
+from arena_py.results import journal
+from arena_py.results.begun import Begun
+from arena_py.results.document import SCHEMA, Run
+from arena_py.results.journal import JOURNAL, Journal, Measured, Resumed
 
 RUN = "run.json"
 REPORT = "run.md"
-CELLS = "cells.jsonl"
+LOCK = ".run.lock"
 
 
 def now() -> str:
@@ -42,7 +44,7 @@ class RunFolder:
 
     @staticmethod
     def create(suite: str, output: Path | None = None) -> RunFolder:
-        """A new folder: `artifacts/results/TIME-SUITE`, or `output` itself, whose earlier run is replaced.
+        """A new folder: `artifacts/results/TIME-SUITE`, or `output` itself, whose earlier run will be replaced.
 
         Raises:
             ArenaError: it cannot be made.
@@ -50,7 +52,6 @@ class RunFolder:
         try:
             if output is not None:
                 output.mkdir(parents=True, exist_ok=True)
-                (output / CELLS).unlink(missing_ok=True)
                 return RunFolder(output.absolute())
             stem = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{Path(suite).stem}"
             for number in range(1, 100):
@@ -67,19 +68,61 @@ class RunFolder:
             ) from error
         raise ArenaError(f"{stem}: a hundred runs of the same second", exit_code=1)
 
-    def append(self, cells: Iterable[Cell]) -> None:
-        """Keep cells that are finished, so that an interruption loses none of them."""
-        lines = b"".join(msgspec.json.encode(cell) + b"\n" for cell in cells)
-        with _errors(self.path), (self.path / CELLS).open("ab") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
+    @staticmethod
+    def unfinished(name: str) -> RunFolder:
+        """The folder of a run that was cut off: its path, its name under `artifacts/results`, or `latest`.
+
+        Raises:
+            ArenaError: there is none.
+        """
+        found = sorted(results().glob(f"*/{JOURNAL}"), key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
+        if name == "latest" and found:
+            return RunFolder(found[-1].parent)
+        place = next((each for each in (Path(name), results() / name) if (each / JOURNAL).is_file()), None)
+        if place is None:
+            names = ", ".join(path.parent.name for path in reversed(found))
+            raise ArenaError(
+                f"no run to take up: {name}", hint=f"unfinished: {names}" if found else "every stored run is whole"
+            )
+        return RunFolder(place.absolute())
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the only one who measures into it.
+
+        Raises:
+            ArenaError: another process does; named.
+        """
+        with locking.held(self.path, name=LOCK, note=locking.aloud, timeout_s=0):
+            yield
+
+    def begin(self, begun: Begun) -> None:
+        """Start its journal; that of an earlier run goes."""
+        with _errors(self.path):
+            journal.begin(self.path, begun)
+
+    def append(self, entry: Measured | Resumed) -> None:
+        """Keep what is finished, so that an interruption loses none of it."""
+        with _errors(self.path):
+            journal.append(self.path, entry)
+
+    def journal(self) -> Journal:
+        """What an earlier sitting left.
+
+        Raises:
+            ArenaError: there is none, or it is not a journal of this version.
+        """
+        with _errors(self.path):
+            found = journal.read(self.path)
+            journal.mend(self.path)
+            return found
 
     def finish(self, run: Run, report: str) -> None:
-        """Write `run.json` and its report `run.md`; what was appended is in them and goes."""
+        """Write `run.json` and its report `run.md`; of a whole run they hold all of the journal, which goes."""
         write(self.path / RUN, encode(run))
         write(self.path / REPORT, report.encode())
-        (self.path / CELLS).unlink(missing_ok=True)
+        if run.finished is not None:
+            (self.path / JOURNAL).unlink(missing_ok=True)
 
 
 def encode(run: Run) -> bytes:
@@ -94,18 +137,7 @@ def write(path: Path, content: bytes) -> None:
         ArenaError: it cannot be written.
     """
     with _errors(path):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        scratch = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.chmod(0o644)
-            scratch.replace(path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
+        scratch.write(path, content)
 
 
 def load(path: Path) -> Run:
@@ -131,7 +163,7 @@ def load(path: Path) -> Run:
                 f"{found}: schema {version}, this arena reads {SCHEMA}", hint="use the arena version that wrote it"
             )
         return msgspec.json.decode(content, type=Run)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ArenaError(f"{found}: not a run document: {error}") from error
 
 
@@ -159,20 +191,6 @@ def named(name: str) -> Run:
         ArenaError: there is none, or it is not a run document of this version.
     """
     return latest() if name == "latest" else load(Path(name))
-
-
-def load_cells(path: Path) -> list[Cell]:
-    """The finished cells of a run that was cut off before its document; an unfinished last line is left out.
-
-    Raises:
-        ArenaError: there are none, or a line is not a cell.
-    """
-    with _errors(path):
-        lines = path.read_bytes().split(b"\n")
-    try:
-        return [msgspec.json.decode(line, type=Cell) for line in lines[:-1]]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArenaError(f"{path}: not the cells of a run: {error}") from error
 
 
 class _Version(msgspec.Struct):

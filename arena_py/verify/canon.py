@@ -6,12 +6,11 @@ All are runners behind the contract. Their processes are kept while they are use
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from arena_py import places
+from arena_py import places, scratch
 from arena_py.build import python_of
 from arena_py.contract.session import RunnerFailed, RunnerRefused, Session
 from arena_py.errors import ArenaError
@@ -69,8 +68,8 @@ class Canon:
     def _session(self, runner: str) -> Session:
         if runner not in self._sessions:
             command = [str(python_of("pytorch")), str(places.PACKAGE / "worker.py"), runner]
-            scratch = Path(self._folders.enter_context(tempfile.TemporaryDirectory()))
+            folder = self._folders.enter_context(scratch.folder())
             timeouts_s = dict.fromkeys(("ready", "load", "prepare", "run", "outputs"), TIMEOUT_S)
-            session = Session(command, scratch=scratch, threads=self._threads, timeouts_s=timeouts_s)
+            session = Session(command, scratch=folder, threads=self._threads, timeouts_s=timeouts_s)
             self._sessions[runner] = self._folders.enter_context(session)
         return self._sessions[runner]

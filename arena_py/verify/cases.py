@@ -17,13 +17,13 @@ import msgspec
 
 from arena_py import places
 from arena_py.build import identity_of
-from arena_py.contract.messages import ModelSpec, Precision
+from arena_py.contract.messages import UNREADABLE, ModelSpec, Precision
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case
 from arena_py.verify import generate
 from arena_py.verify.canon import Canon
 from arena_py.verify.exercise import Exercise
-from arena_py.verify.files import sha256, whole_folder
+from arena_py.verify.files import made_once, sha256
 from arena_py.verify.norms import Comparison, compare, with_curve
 from arena_py.verify.weights import resolve
 
@@ -115,10 +115,12 @@ def prepare(
     weights_file = resolve(case.model, source)
     weights_sha256 = sha256(weights_file)
     folder = places.artifacts() / "reference" / f"{case.name.replace('/', '-')}-{_key(case, weights_sha256)}"
-    recorded = _read(folder)
-    if recorded is None:
-        with whole_folder(folder) as scratch:
-            recorded = _make(case, weights_file, scratch, canon, progress)
+    recorded = made_once(
+        folder,
+        lambda: _read(folder),
+        lambda scratch: _make(case, weights_file, scratch, canon, progress),
+        progress,
+    )
     files = CaseFiles(
         case=case,
         weights=weights_file,
@@ -192,7 +194,7 @@ def _read(folder: Path) -> Recorded | None:
         inputs = enumerate([recorded.inputs_sha256, *recorded.later_inputs_sha256])
         kept = {EXPECTED: recorded.expected_sha256} | {INPUTS.format(index): digest for index, digest in inputs}
         whole = all(sha256(folder / name) == digest for name, digest in kept.items())
-    except (OSError, ArenaError, msgspec.MsgspecError):
+    except (OSError, ArenaError, *UNREADABLE):
         return None
     return recorded if whole else None
 

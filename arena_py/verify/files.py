@@ -6,11 +6,15 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
+from arena_py import scratch
 from arena_py.errors import ArenaError
+from arena_py.locking import aloud, held
+
+T = TypeVar("T")
 
 
 def sha256(path: Path) -> str:
@@ -30,6 +34,31 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def made_once(
+    target: Path, kept: Callable[[], T | None], make: Callable[[Path], T], note: Callable[[str], None] = aloud
+) -> T:
+    """What is kept in `target`, made when it is not there or not whole; where several want it, one makes it.
+
+    Args:
+        target: a folder.
+        kept: what is there, by its content; none when it cannot be trusted.
+        make: writes all of it into the folder that it is given.
+        note: told which process is waited for.
+
+    Raises:
+        ArenaError: nothing can be written there.
+    """
+    if (found := kept()) is not None:
+        return found
+    lock = f".{target.name}.lock"
+    with held(target.parent, name=lock, doing=f"making {target}", note=note):
+        # Another process may have made it while this one waited for the lock.
+        if (found := kept()) is not None:
+            return found
+        with whole_folder(target) as folder:
+            return make(folder)
+
+
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """A scratch folder beside `target` that takes its name when the block ends well, and vanishes when it does not.
@@ -37,22 +66,21 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises:
         ArenaError: nothing can be written there.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise ArenaError(
-            f"{target.parent}: cannot be written: {error.strerror}",
-            hint="set ARENA_ARTIFACTS to a folder with room",
-            exit_code=1,
-        ) from error
-    try:
-        yield scratch
-        for path in scratch.iterdir():
+    with contextlib.ExitStack() as made:
+        try:
+            folder = made.enter_context(scratch.folder(target.parent, f".{target.name}-"))
+        except OSError as error:
+            raise ArenaError(
+                f"{target.parent}: cannot be written: {error.strerror}",
+                hint="set ARENA_ARTIFACTS to a folder with room",
+                exit_code=1,
+            ) from error
+        yield folder
+        for path in folder.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
+        scratch.settle(folder)
         if target.exists():
             shutil.rmtree(target)
-        scratch.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        folder.rename(target)
+        scratch.settle(target.parent)

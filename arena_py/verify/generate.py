@@ -6,6 +6,7 @@ The driver imports no ML framework; `models/generate.py` runs in a process of it
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import subprocess
 import tempfile
@@ -15,8 +16,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from arena_py import places
+from arena_py import places, scratch
 from arena_py.build import python_of
+from arena_py.contract import warden
 from arena_py.errors import ArenaError
 
 SCRIPT = places.PACKAGE / "models" / "generate.py"
@@ -58,8 +60,8 @@ def rest() -> None:
 
 
 def _run(what: str, spec: Spec, *outputs: Path) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        request = Path(scratch) / "spec.json"
+    with scratch.folder() as folder:
+        request = folder / "spec.json"
         request.write_bytes(msgspec.json.encode(spec))
         answer = _Process.current().ask([what, str(request), *map(str, outputs)])
     if answer != "ok":
@@ -76,12 +78,14 @@ class _Process:
 
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        self._guard = contextlib.ExitStack()
         self._process = subprocess.Popen(
             [str(python_of("pytorch")), str(SCRIPT), "serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
+        self._guard.enter_context(warden.over(self._process.pid))
 
     @classmethod
     def current(cls) -> _Process:
@@ -97,6 +101,7 @@ class _Process:
         if cls._running is not None:
             cls._running._process.kill()
             cls._running._process.communicate()
+            cls._running._guard.close()
             cls._running._log.close()
             cls._running = None
             atexit.unregister(cls.rest)

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 
 from arena_py.contract import messages as m
-from arena_py.contract.session import RunnerFailed, runner_environment
+from arena_py.contract.conditions import runner_environment
+from arena_py.contract.session import RunnerFailed
 from arena_py.contract.tensors import TensorFile
 from arena_py.verify.conformance import Bench, Target
 from arena_py.verify.golden import GoldenCase

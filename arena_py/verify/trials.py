@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 
-from arena_py import places
 from arena_py.contract.messages import TaskName
 from arena_py.contract.session import Session
 from arena_py.contract.tensors import TensorFile, write_tensors
@@ -24,10 +23,10 @@ from arena_py.verify import cases, conformance, gate
 from arena_py.verify.canon import Canon
 from arena_py.verify.cases import CaseFiles
 from arena_py.verify.conformance import Target
-from arena_py.verify.files import sha256, whole_folder
+from arena_py.verify.files import sha256
 from arena_py.verify.golden import GoldenCase
 from arena_py.verify.norms import Comparison, compare, with_curve
-from arena_py.verify.weights import CHECKPOINT, resolve
+from arena_py.verify.weights import kept, resolve
 
 GOLDEN_TASKS: dict[str, TaskName] = {"infer": "infer", "train": "train", "step sgd": "step", "step adamw": "step"}
 """Of `conformance.CHECKS`, those whose reference is not the runner's own."""
@@ -135,14 +134,13 @@ def _scaled(case: Case) -> Path:
         FIRST_VARIANCE.get(architecture, ()), SMALL**2
     )
     recipe = msgspec.json.encode([sha256(seeded), factors], order="deterministic")
-    folder = places.artifacts() / "weights" / f"{case.model.name}-small-{hashlib.sha256(recipe).hexdigest()[:16]}"
-    path = folder / CHECKPOINT
-    if not path.is_file():
+
+    def write(path: Path) -> None:
         with TensorFile(seeded) as file:
             tensors = {name: file.read(name) for name in file.tensors}
         for name, factor in factors.items():
             if name in tensors:
                 tensors[name] = (tensors[name] * factor).astype(tensors[name].dtype)
-        with whole_folder(folder) as scratch:
-            write_tensors(scratch / CHECKPOINT, tensors)
-    return path
+        write_tensors(path, tensors)
+
+    return kept(f"{case.model.name}-small-{hashlib.sha256(recipe).hexdigest()[:16]}", write)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from arena_py import places
-from arena_py.contract.tensors import TensorFile, TensorFileError
 from arena_py.errors import ArenaError
 from arena_py.manifest import Model
 from arena_py.verify import generate
-from arena_py.verify.files import whole_folder
+from arena_py.verify.files import made_once, sha256
 
 HUB = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 CHECKPOINT = "model.safetensors"
+DIGEST = "model.sha256"
 
 
 def resolve(model: Model, source: str | None = None) -> Path:
@@ -45,20 +46,33 @@ def seeded(model: Model) -> Path:
     recipe = msgspec.json.encode(
         [model.file.architecture, model.file.config, model.file.seed, generate.source_hash()], order="deterministic"
     )
-    folder = places.artifacts() / "weights" / f"{model.name}-{hashlib.sha256(recipe).hexdigest()[:16]}"
+    spec = generate.Spec(model.file.architecture, model.file.config, {}, model.file.seed)
+    return kept(f"{model.name}-{hashlib.sha256(recipe).hexdigest()[:16]}", lambda path: generate.weights(spec, path))
+
+
+def kept(name: str, write: Callable[[Path], None]) -> Path:
+    """A weights file under `artifacts/weights/`, written when it is not there or not what was written.
+
+    Args:
+        name: of its folder; says what it depends on.
+        write: makes the file.
+    """
+    folder = places.artifacts() / "weights" / name
     path = folder / CHECKPOINT
-    if not _is_whole(path):
-        spec = generate.Spec(model.file.architecture, model.file.config, {}, model.file.seed)
-        with whole_folder(folder) as scratch:
-            generate.weights(spec, scratch / CHECKPOINT)
-    return path
+
+    def made(scratch: Path) -> Path:
+        write(scratch / CHECKPOINT)
+        (scratch / DIGEST).write_text(sha256(scratch / CHECKPOINT), encoding="ascii")
+        return path
+
+    return made_once(folder, lambda: path if _is_whole(path) else None, made)
 
 
 def _is_whole(path: Path) -> bool:
+    """Whether its content has the hash that it had when it was written."""
     try:
-        with TensorFile(path):
-            return True
-    except TensorFileError:
+        return sha256(path) == path.with_name(DIGEST).read_text(encoding="ascii")
+    except (OSError, ArenaError, UnicodeDecodeError):
         return False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from house import House
@@ -117,6 +118,28 @@ def test_an_environment_that_is_there_stays_when_making_another(house: House, ho
         driver.send_signal(2)
         driver.communicate(timeout=30)
 
+    snake = framework("snake")
+    assert built(locate(snake, snake.variant("eager"))) == before
+    assert [path.name for path in (house.artifacts / "env").iterdir()] == ["snake"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_after_a_build_that_was_killed_nothing_runs_and_what_worked_before_is_still_there(house: House) -> None:
+    house.python_framework()
+    before = built(ensure()["snake:eager"])
+    house.fake("slow-uv")
+    driver = subprocess.Popen(house.command("build", "--force"), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    sleeper = wait_for(house.fakes / "sleeper")
+    driver.send_signal(9)
+    driver.communicate(timeout=30)
+    until = time.monotonic() + 20
+    while alive(sleeper) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(sleeper)
+
+    (house.fakes / "slow-uv").unlink()
+    house.fake("fail-uv", "error: no space\n")
+    unbuilt(ensure()["snake:eager"])
     snake = framework("snake")
     assert built(locate(snake, snake.variant("eager"))) == before
     assert [path.name for path in (house.artifacts / "env").iterdir()] == ["snake"]

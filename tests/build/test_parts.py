@@ -13,7 +13,8 @@ import pytest
 from house import House
 from rich.console import Console
 
-from arena_py.build import NotBuilt, ensure, locking, process, tools, vulkan
+from arena_py import locking
+from arena_py.build import NotBuilt, ensure, process, tools, vulkan
 from arena_py.build.cargo import Watch
 from arena_py.build.progress import Lines, duration, size
 from arena_py.errors import ArenaError
@@ -36,7 +37,7 @@ def test_a_held_lock_names_its_holder(tmp_path: Path) -> None:
 
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from arena_py.build import locking\n"
+        "import os, sys; from pathlib import Path; from arena_py import locking\n"
         "with locking.held(Path(sys.argv[1]), note=print):\n    os._exit(1)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=30)

@@ -6,6 +6,7 @@ As a program (`python pretend.py FOLDER LABEL=BEHAVIOUR... -- ARGUMENTS`) it is 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from arena_py.contract.tensors import write_tensors
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case
 from arena_py.measure import case as measured_case
-from arena_py.verify import cases
+from arena_py.verify import cases, generate
+from arena_py.verify.canon import Canon
 from arena_py.verify.cases import CaseFiles, Recorded
 
 FAKE_RUNNER = Path(__file__).resolve().parents[1] / "contract" / "fake_runner.py"
@@ -40,8 +42,14 @@ def built(behaviour: str) -> Built:
     return Built([sys.executable, str(FAKE_RUNNER), behaviour], record)
 
 
-def pretend(folder: Path, behaviours: dict[str, str], replace=setattr, *, expected: float = 1.0) -> None:
-    """Let each label behave so (`!REASON`: not built), and the reference be one number."""
+def pretend(
+    folder: Path, behaviours: dict[str, str], replace=setattr, *, expected: float = 1.0, files: bool = False
+) -> None:
+    """Let each label behave so (`!REASON`: not built), and the reference be one number.
+
+    With `files`, Arena makes, keeps and checks weights, inputs and references as it does, and only what PyTorch would
+    write into them is a pretence.
+    """
     outcomes = {
         label: NotBuilt(behaviour[1:]) if behaviour.startswith("!") else built(behaviour)
         for label, behaviour in behaviours.items()
@@ -81,8 +89,37 @@ def pretend(folder: Path, behaviours: dict[str, str], replace=setattr, *, expect
     replace(build, "ensure", ensure)
     replace(build, "locate", locate)
     replace(measured_case, "locate", locate)
-    replace(cases, "prepare", prepare)
+    if files:
+        pretend_pytorch(replace, expected)
+    else:
+        replace(cases, "prepare", prepare)
     replace(places, "artifacts", lambda: folder / "artifacts")
+
+
+def pretend_pytorch(replace, expected: float) -> None:
+    """Numbers instead of a model's, written as slowly as a disk may be."""
+
+    def write(path: Path, value: float, dtype: str = "<f8") -> None:
+        write_tensors(path, {"logits": np.array([value], dtype=dtype)})
+        content = path.read_bytes()
+        with path.open("wb") as file:
+            for byte in range(0, len(content), 16):
+                file.write(content[byte : byte + 16])
+                file.flush()
+                time.sleep(0.002)
+
+    def inputs(spec, *paths):
+        for number, path in enumerate(paths):
+            write(path, spec.seed + number)
+
+    def run(_canon, runner, _exercise, output):
+        write(output, expected if runner == "reference" else expected * (1 + 1e-7))
+        return []
+
+    replace(generate, "weights", lambda spec, path: write(path, spec.seed))
+    replace(generate, "inputs", inputs)
+    replace(Canon, "run", run)
+    replace(cases, "identity_of", lambda _name: "pretended")
 
 
 if __name__ == "__main__":

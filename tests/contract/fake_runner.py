@@ -14,6 +14,12 @@ import time
 from pathlib import Path
 
 BEHAVIOUR = sys.argv[1] if len(sys.argv) > 1 else "good"
+SECOND = False
+"""Of `second-hangs:FILE@OP`: whether this is not the first launch, which leaves the file."""
+if BEHAVIOUR.startswith("second-hangs:"):
+    FILE = Path(BEHAVIOUR.partition(":")[2].partition("@")[0])
+    SECOND = FILE.exists()
+    FILE.touch()
 
 DESCRIPTION = {
     "contract": 1,
@@ -46,7 +52,8 @@ def answer(request):
     if op == "outputs":
         header = b'{"logits":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
         with Path(request["path"]).open("wb") as file:
-            file.write(len(header).to_bytes(8, "little") + header + b"\0\0\x80\x3f")
+            value = b"\0\0\0\x40" if BEHAVIOUR == "off" else b"\0\0\x80\x3f"
+            file.write(len(header).to_bytes(8, "little") + header + value)
         return {"tensors": 1}
     return {}
 
@@ -63,7 +70,7 @@ def misbehave(request):
         os.kill(os.getpid(), signal.SIGSEGV)
     if name == "leave":
         sys.exit(0)
-    if name == "hang":
+    if name == "hang" or (name.startswith("second-hangs:") and SECOND):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
     if name == "garbage":
@@ -119,7 +126,7 @@ def main():
         time.sleep(600)
     if BEHAVIOUR == "dies-at-once":
         sys.exit("no such luck")
-    if BEHAVIOUR == "children":
+    if BEHAVIOUR == "children" or SECOND:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         sys.stderr.write(f"child {child.pid}\n")
         sys.stderr.flush()

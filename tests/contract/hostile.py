@@ -58,6 +58,12 @@ def write_badly(path) -> bool:
         tensor_file(path, json.dumps({**entry(), **entry("more")}).encode(), one)
     elif NAME == "deep-header":
         tensor_file(path, b"[" * 1_000_000)
+    elif NAME == "deep-entry":
+        tensor_file(path, b'{"logits":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    elif NAME == "many-dimensions":
+        tensor_file(path, json.dumps(entry(shape=[1] * 100)).encode(), one)
+    elif NAME == "vast-and-empty":
+        tensor_file(path, json.dumps(entry(shape=[0, 1 << 62], offsets=(0, 0))).encode())
     elif NAME == "nan-values":
         tensor_file(path, json.dumps(entry()).encode(), b"\0\0\xc0\x7f")
     elif NAME == "link":

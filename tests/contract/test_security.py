@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from arena_py import places
-from arena_py.contract.session import PASSED_VARIABLES, runner_environment
+from arena_py.contract.conditions import PASSED_VARIABLES, runner_environment
 
 FORBIDDEN = {
     "os.system", "os.popen", "eval", "exec", "pickle.load", "pickle.loads",

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from arena_py.contract.conditions import runner_environment
 from arena_py.contract.messages import ModelSpec
-from arena_py.contract.session import RunnerFailed, RunnerRefused, Session, runner_environment
+from arena_py.contract.session import RunnerFailed, RunnerRefused, Session
 
 FAKE = Path(__file__).with_name("fake_runner.py")
 TIMEOUTS_S = {"ready": 5.0, "load": 2.0, "prepare": 2.0, "run": 2.0, "outputs": 2.0, "usage": 2.0, "shutdown": 5.0}

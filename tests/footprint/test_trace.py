@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arena_py.contract.session import runner_environment
+from arena_py.contract.conditions import runner_environment
 from arena_py.footprint import page_cache, trace
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="strace and /proc are Linux's")

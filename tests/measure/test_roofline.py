@@ -53,7 +53,7 @@ def plan():
 def test_only_variants_of_the_processor_are_compared_with_its_peak(plan, monkeypatch):
     monkeypatch.setattr(roofline, "roofline", lambda machine, threads: PEAK)
     monkeypatch.setattr(roofline, "flops", lambda case: 10**9)
-    ceiling = roofline.Ceiling(plan, run().machine, Recorder())
+    ceiling = roofline.Ceiling.found(plan, run().machine, Recorder())
     names = ("candle:cpu", "meganeura:vulkan")
     cells = [replace(timed(20, 0, 10**6, case="llama-tiny/infer/b2s12"), framework=name.split(":")[0],
                      variant=name.split(":")[1]) for name in names]  # fmt: skip
@@ -67,7 +67,7 @@ def test_what_cannot_be_measured_is_a_warning_not_an_end(plan, monkeypatch):
         raise ArenaError("pytorch is not built")
 
     monkeypatch.setattr(roofline, "roofline", broken)
-    ceiling = roofline.Ceiling(plan, run().machine, Recorder())
+    ceiling = roofline.Ceiling.found(plan, run().machine, Recorder())
     assert ceiling.roofline is None
     assert ceiling.problems == ["no share of the machine's peak: pytorch is not built"]
     assert ceiling.of([cell("candle:cpu")])[0].peak_share is None

@@ -20,6 +20,7 @@ from arena_py.measure.breakdown import breakdown
 from arena_py.measure.entrant import Entrant
 from arena_py.measure.sampling import Schedule, Seat
 from arena_py.report import text
+from arena_py.results.journal import Spent
 
 
 def test_every_round_of_every_launch_is_observed():
@@ -84,9 +85,8 @@ def test_throttles_are_summed_where_there_are_any(tmp_path, monkeypatch):
 
 def test_the_breakdown_adds_up():
     cells = [cell("candle:cpu", around(100))]
-    seen = watch.Watch("c")
-    seen.verify_ns, seen.run_ns, seen.driver_cpu_ns = 500 * MS, 3000 * MS, 15 * MS
-    found = breakdown(cells, [seen], wall_ns=6000 * MS, preparation_ns=0)
+    spent = Spent(wall_ns=6000 * MS, verify_ns=500 * MS, run_ns=3000 * MS, driver_cpu_ns=15 * MS)
+    found = breakdown(cells, [spent], preparation_ns=0)
     assert found.loads_ns == 3 * 300 * MS
     assert found.prepares_ns == 3 * 251 * MS
     assert found.samples_ns == pytest.approx(3000 * MS, rel=1e-3)

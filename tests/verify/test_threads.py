@@ -9,7 +9,8 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from arena_py.contract.session import SETTLED_S, Session, runner_environment
+from arena_py.contract.conditions import SETTLED_S, runner_environment
+from arena_py.contract.session import Session
 from arena_py.verify.conformance import Target
 from arena_py.verify.golden import GoldenCase, cases, default_folder
 

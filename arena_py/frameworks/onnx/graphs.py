@@ -19,9 +19,10 @@ import msgspec
 
 from arena_py import places
 from arena_py.contract.adapter import RunnerError
+from arena_py.contract.messages import UNREADABLE
 from arena_py.errors import ArenaError
 from arena_py.frameworks.onnx.spec import Graph, GraphSpec, Refusal
-from arena_py.verify.files import sha256, whole_folder
+from arena_py.verify.files import made_once, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,22 +59,19 @@ def graph(spec: GraphSpec) -> Kept:
     """
     exporter = _exporter()
     folder = _cache() / _key(spec, exporter)
-    kept = _read(folder)
-    if kept is not None:
-        return kept
+
+    def made(scratch: Path) -> Kept | None:
+        _export(exporter, spec, scratch)
+        digests = {name: sha256(scratch / name) for name in (GRAPH, TABLE)}
+        (scratch / RECORD).write_bytes(msgspec.json.encode(digests))
+        return None
+
     try:
-        with whole_folder(folder) as scratch:
-            _export(exporter, spec, scratch)
-            digests = {name: sha256(scratch / name) for name in (GRAPH, TABLE)}
-            (scratch / RECORD).write_bytes(msgspec.json.encode(digests))
-    except OSError as error:  # another process was first
-        kept = _read(folder)
-        if kept is None:
-            raise RunnerError("internal", f"the graph cannot be kept in {folder}: {error}") from error
-        return kept
+        kept = made_once(folder, lambda: _read(folder), made) or _read(folder)
+    except OSError as error:
+        raise RunnerError("internal", f"the graph cannot be kept in {folder}: {error}") from error
     except ArenaError as error:
         raise RunnerError("internal", f"{error.message}: set {CACHE_VARIABLE} to a folder with room") from error
-    kept = _read(folder)
     if kept is None:
         raise RunnerError("internal", f"the graph in {folder} changed while it was written")
     return kept
@@ -106,7 +104,7 @@ def _read(folder: Path) -> Kept | None:
         if any(sha256(folder / name) != digests.get(name) for name in (GRAPH, TABLE)):
             return None
         return Kept(folder, msgspec.json.decode((folder / TABLE).read_bytes(), type=Graph))
-    except (OSError, ArenaError, msgspec.MsgspecError):
+    except (OSError, ArenaError, *UNREADABLE):
         return None
 
 

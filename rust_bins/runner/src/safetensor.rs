@@ -1,10 +1,10 @@
 //! Safetensors files, mapped: the header is checked when the file is opened, a tensor's bytes when they are read.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::path::Path;
 
 use memmap2::Mmap;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::{Metadata as Header, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 
 /// Bytes before the header: its length as `u64`.
@@ -14,7 +14,7 @@ const LENGTH_BYTES: usize = 8;
 pub struct TensorFile {
     map: Mmap,
     data_start: usize,
-    metadata: Metadata,
+    header: Header,
 }
 
 /// A tensor in a file: type, dimensions, little-endian bytes.
@@ -26,29 +26,33 @@ pub struct RawTensor<'a> {
 impl TensorFile {
     /// Maps `path`; the error says what is wrong with it, without its name.
     pub fn open(path: &Path) -> std::result::Result<Self, String> {
+        let regular = |metadata: std::io::Result<Metadata>| match metadata {
+            Ok(metadata) if metadata.is_file() => Ok(()),
+            Ok(_) => Err("not a regular file".to_owned()),
+            Err(e) => Err(e.to_string()),
+        };
+        // Asked before it is opened, too: opening a named pipe waits for somebody who writes to it.
+        regular(std::fs::metadata(path))?;
         let file = File::open(path).map_err(|e| e.to_string())?;
-        // A named pipe would block, a folder cannot be mapped.
-        if !file.metadata().map_err(|e| e.to_string())?.is_file() {
-            return Err("not a regular file".into());
-        }
+        regular(file.metadata())?;
         // SAFETY: the mapping is private to this process and read-only. The contract leaves the file alone while a
         // request that names it is being answered, and no tensor is read from it afterwards.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(|e| e.to_string())?;
-        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| e.to_string())?;
-        Ok(Self { map, data_start: LENGTH_BYTES + header, metadata })
+        let (length, header) = SafeTensors::read_metadata(&map).map_err(|e| e.to_string())?;
+        Ok(Self { map, data_start: LENGTH_BYTES + length, header })
     }
 
     /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<RawTensor<'_>> {
-        let info = self.metadata.info(name)?;
+        let info = self.header.info(name)?;
         let (start, end) = info.data_offsets;
         Some(RawTensor { info, bytes: &self.map[self.data_start + start..self.data_start + end] })
     }
 
     /// Every name, in the order of the data.
     pub fn names(&self) -> Vec<String> {
-        self.metadata.offset_keys()
+        self.header.offset_keys()
     }
 }
 
