@@ -27,7 +27,7 @@ def means(run: Run) -> list[str]:
 
 
 def winner(case: str, cells: Sequence[Cell]) -> str:
-    """The line of one case: who is fastest or ties, and how far ahead.
+    """The line of one case: who is fastest or ties, and how far ahead; in each precision for itself.
 
     Args:
         case: its name.
@@ -36,19 +36,29 @@ def winner(case: str, cells: Sequence[Cell]) -> str:
     ranked = [cell for cell in in_order(cells) if cell.summary and cell.summary.rank]
     if not ranked:
         return text.plain(f"{case}: nothing passed")
+    told = []
+    for precision in dict.fromkeys(cell.precision for cell in ranked):
+        of_precision = [cell for cell in ranked if cell.precision == precision]
+        others = any(cell.precision == precision and cell not in of_precision for cell in cells)
+        words = _first(of_precision, others=others)
+        told.append(f"in {precision} {words}" if told else words)
+    return text.plain(f"{case}: {'; '.join(told)}")
+
+
+def _first(ranked: list[Cell], *, others: bool) -> str:
+    """Who of the ranked cells of one precision is ahead; `others` of it did not pass."""
     first = [cell for cell in ranked if cell.summary and cell.summary.rank == 1]
     rest = ranked[len(first) :]
     if len(first) > 1:
-        head = f"{case}: {' and '.join(cell.label for cell in first)} tie"
+        head = f"{' and '.join(cell.label for cell in first)} tie"
     elif rest:
-        head = f"{case}: {first[0].label} is fastest"
+        head = f"{first[0].label} is fastest"
     else:
-        return text.plain(f"{case}: {first[0].label} {'passed' if len(cells) == 1 else 'is the only one that passed'}")
+        return f"{first[0].label} {'is the only one that passed' if others else 'passed'}"
     if not rest:
-        return text.plain(head)
+        return head
     next_ = rest[0].summary
     assert next_ and next_.ratio_to_best
     ratio = next_.ratio_to_best
     sure = "" if ratio.confidence >= 0.95 else f" at {ratio.confidence:.0%}, few samples"
-    margin = f"{text.factor(ratio)} x [{ratio.low:.2f}, {ratio.high:.2f}{sure}] ahead of {rest[0].label}"
-    return text.plain(f"{head}, {margin}")
+    return f"{head}, {text.factor(ratio)} x [{ratio.low:.2f}, {ratio.high:.2f}{sure}] ahead of {rest[0].label}"

@@ -131,6 +131,17 @@ def test_a_margin_of_few_samples_says_how_sure_it_is():
     assert "few samples] ahead of b:cpu" in line
 
 
+def test_each_precision_has_a_winner_of_its_own():
+    several = run(
+        cell("a:cuda", around(100)),
+        cell("b:cuda", around(150)),
+        cell("a:cuda-tf32", around(50), precision="tf32"),
+    )
+    (line,) = winners(several)
+    assert line.startswith("tiny/infer/b1: a:cuda is fastest, 1.50 x [")
+    assert line.endswith("] ahead of b:cuda; in tf32 a:cuda-tf32 passed")
+
+
 def test_nobody_and_nobody_else():
     assert winners(run(cell("a:cpu", around(1), error=WRONG))) == ["tiny/infer/b1: nothing passed"]
     assert winners(run(cell("a:cpu", around(1)))) == ["tiny/infer/b1: a:cpu passed"]
