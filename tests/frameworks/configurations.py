@@ -136,6 +136,7 @@ CASES = {
         pad_token_id=7,
     ),
     "llama relu, wide epsilon": llama(hidden_act="relu", rms_norm_eps=0.03, num_key_value_heads=2, pad_token_id=-1),
+    "llama vocabulary of a public model": llama(("train",), vocab_size=49152, hidden_size=16),
     "smolvla period of 3": smolvla(),
     "smolvla one key head, every layer": smolvla(
         num_key_value_heads=1, self_attn_every_n_layers=1, min_period=0.02, max_period=9.0, rope_theta=50.0

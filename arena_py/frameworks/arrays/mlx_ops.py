@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from arena_py.frameworks.arrays.ops import Array
 
 NOTHING = float("-inf")
+STAGE = 256
+"""Terms that are added one by one before the sums of such groups are."""
 
 
 class MlxOps(Ops):
@@ -38,8 +40,13 @@ class MlxOps(Ops):
         return mx.sigmoid(x)
 
     def logsumexp(self, x: Array) -> Array:
-        """Over the last axis."""
-        return mx.logsumexp(x, axis=-1)
+        """Over the last axis, the sum in two stages: `mx.logsumexp` adds a whole vocabulary one by one."""
+        top = mx.stop_gradient(mx.max(x, axis=-1, keepdims=True))
+        powers = mx.exp(x - top)
+        if rest := -x.shape[-1] % STAGE:
+            powers = mx.pad(powers, [(0, 0)] * (x.ndim - 1) + [(0, rest)])
+        total = powers.reshape(*x.shape[:-1], -1, STAGE).sum(axis=-1).sum(axis=-1)
+        return mx.log(total) + top[..., 0]
 
     def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         """`x` [..., I] times `weight` [O, I] transposed, plus `bias` [O]."""
