@@ -39,7 +39,7 @@ PRETENDED = {"candle:cpu": "good", "luminal:cpu": "good", "burn:flex": "off"}
 WORDS = ["--suite", "quick", "--launches", "1", "--rounds", "2", "--threads", "1"]
 TASKS = ["--task", "infer", "latency", "train"]
 MEASURING = "measuring into "
-LONGEST_S = 1.2
+LONGEST_S = 2.0
 """From the start of the driver, or of its measurement, to the kill."""
 RUNNERS_SHARE, EARLY_SHARE = 0.3, 0.2
 """Of the kills, those of runners; of drivers' those that may come before anything is measured."""
