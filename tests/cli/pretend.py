@@ -5,6 +5,7 @@ As a program (`python pretend.py FOLDER LABEL=BEHAVIOUR... -- ARGUMENTS`) it is 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -42,18 +43,21 @@ def built(behaviour: str) -> Built:
     return Built([sys.executable, str(FAKE_RUNNER), behaviour], record)
 
 
+def outcome(behaviour: str) -> Built | NotBuilt:
+    if behaviour.startswith("!"):
+        return NotBuilt(behaviour[1:])
+    return dataclasses.replace(built("good"), missing=(behaviour[1:],)) if behaviour[0] == "?" else built(behaviour)
+
+
 def pretend(
     folder: Path, behaviours: dict[str, str], replace=setattr, *, expected: float = 1.0, files: bool = False
 ) -> None:
-    """Let each label behave so (`!REASON`: not built), and the reference be one number.
+    """Let each label behave so (`!REASON`: not built; `?LIBRARY`: lacks it), and the reference be one number.
 
     With `files`, Arena makes, keeps and checks weights, inputs and references as it does, and only what PyTorch would
     write into them is a pretence.
     """
-    outcomes = {
-        label: NotBuilt(behaviour[1:]) if behaviour.startswith("!") else built(behaviour)
-        for label, behaviour in behaviours.items()
-    }
+    outcomes = {label: outcome(behaviour) for label, behaviour in behaviours.items()}
 
     def ensure(selectors=(), progress=None, **_options):
         return {selector: outcomes[selector] for selector in selectors if ":" in selector}
@@ -61,7 +65,7 @@ def pretend(
     def locate(framework, variant):
         return outcomes.get(f"{framework.name}:{variant.name}", NotBuilt("was never built"))
 
-    def prepare(case: Case, _canon, *, weights=None, progress=lambda _: None) -> CaseFiles:
+    def prepare(case: Case, _canon, *, weights=None, precisions=(), progress=lambda _: None) -> CaseFiles:  # noqa: ARG001
         if weights == "bad.safetensors":
             raise ArenaError("bad.safetensors: tensor 'norm' is missing", hint="name every parameter")
         if case.task == "train":

@@ -335,3 +335,39 @@ def test_what_the_disk_refuses_is_told_without_a_traceback(world, tmp_path, monk
     assert f"error: /some/where: {words}" in err
     assert "hint: " in err
     assert "Traceback" not in err
+
+
+def test_a_library_that_is_missing_here_makes_a_cell_unavailable_by_name(world, tmp_path):
+    world(candle_cuda="?libcublas.so.13", burn_flex="good")
+    code, cells = compare(tmp_path, "--no-build", "--framework", "candle:cuda", "--framework", "burn:flex")
+    assert code == 0
+    assert cells["candle:cuda"].status == "unavailable"
+    assert "needs libcublas.so.13, and no such library is found" in cells["candle:cuda"].reason
+    assert cells["burn:flex"].status == "passed"
+
+
+def test_a_sweep_ends_where_memory_does_and_that_is_no_failure(world, tmp_path):
+    world(candle_cpu="full@prepare", burn_flex="good")
+    arguments = ["--framework", "candle", "--framework", "burn:flex", "--sweep", "batch=1,2", "seq=4,8"]
+    code = main([*QUICK, "--task", "infer", "--output", str(tmp_path / "out"), *arguments])
+    run = store.load(tmp_path / "out")
+    assert code == 0
+    assert run.settings.sweep == {"batch": [1, 2], "seq": [4, 8]}
+    found = {(cell.label, cell.shape): cell for cell in run.cells}
+    assert {cell.status for cell in run.cells if cell.label == "burn:flex"} == {"passed"}
+    assert found["candle:cpu", "b1s4"].status == "out_of_memory"
+    for shape in ("b2s4", "b1s8", "b2s8"):
+        assert found["candle:cpu", shape].status == "skipped"
+        assert found["candle:cpu", shape].reason == "already out of memory on llama-tiny/infer/b1s4"
+
+
+def test_out_of_memory_without_a_sweep_is_a_failure(world, tmp_path):
+    world(candle_cpu="full@load")
+    code, cells = compare(tmp_path, "--framework", "candle")
+    assert (code, cells["candle:cpu"].status) == (1, "out_of_memory")
+
+
+def test_one_boundary_holds_for_all(world, tmp_path):
+    world(candle_cpu="good")
+    _, cells = compare(tmp_path, "--framework", "candle", "--boundary", "device")
+    assert cells["candle:cpu"].boundary == "device"

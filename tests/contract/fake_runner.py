@@ -106,6 +106,9 @@ def misbehave(request):
     if name == "refuse":
         say({"id": request_id, "error": {"code": "unsupported", "message": f"no {op} today"}})
         return True
+    if name == "full":
+        say({"id": request_id, "error": {"code": "out_of_memory", "message": "3 GiB"}})
+        return True
     if name == "flood":
         for _ in range(20000):
             sys.stderr.write("y" * 1000 + "\n")

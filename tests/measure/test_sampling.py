@@ -184,7 +184,7 @@ def test_a_failure_in_the_second_launch_keeps_what_was_sampled(journal):
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [("unsupported", "unsupported"), ("device_unavailable", "unavailable"), ("out_of_memory", "crashed")],
+    [("unsupported", "unsupported"), ("device_unavailable", "unavailable"), ("out_of_memory", "out_of_memory")],
 )
 def test_a_refusal_has_its_status(journal, code, status):
     refusal = RunnerRefused("load", Problem(code, "no such thing"))
