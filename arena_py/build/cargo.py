@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from arena_py.build import process
+from arena_py.build import process, remap
 
 QUIET = {"CARGO_TERM_COLOR": "never", "CARGO_TERM_PROGRESS_WHEN": "never"}
 
@@ -93,7 +93,9 @@ def build(
     step("resolving dependencies", 0, None)
     watch = Watch(binary, _crates(cargo, folder, chosen, log, tick), step)
     command = [cargo, "build", "--release", *chosen, "--bin", binary]
-    command += ["--target-dir", str(target), "--message-format", "json-render-diagnostics"]
+    # After `cargo tree`, which fetched the sources that are to be renamed.
+    command += ["--target-dir", str(target), *remap.arguments(folder, target)]
+    command += ["--message-format", "json-render-diagnostics"]
     step("starting cargo", 0, watch.total)
     variables = {**QUIET, **(environment or {})}
     code = process.run(command, cwd=folder, log=log, environment=variables, on_line=watch.line, on_tick=tick)

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -60,6 +59,8 @@ def state(framework: Framework, variant: Variant | None = None) -> Built | NotBu
 
 def in_process(framework: Framework, variant: Variant | None = None) -> Built | NotBuilt:
     """The framework as the driver itself can import it."""
+    from importlib import metadata  # noqa: PLC0415 (brings a parser of mail: only where it is asked for)
+
     here = {lockfile.normal(each.name): each.version for each in metadata.distributions() if each.name}
     found = _record(framework, variant, here, "in-process")
     return found if isinstance(found, NotBuilt) else Built([], found, in_process=framework.name)

@@ -34,10 +34,20 @@ def cargo() -> str | None:
     return _rust_tool("cargo")
 
 
+def rustc() -> str | None:
+    """The compiler that cargo would call: `$RUSTC`, else on `PATH`, else where rustup puts it."""
+    return os.environ.get("RUSTC") or _rust_tool("rustc")
+
+
+def cargo_home() -> Path:
+    """Where cargo keeps what it fetched: `$CARGO_HOME`, else `~/.cargo`."""
+    return Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo").absolute()
+
+
 def rustc_version(folder: Path) -> str | None:
     """`rustc 1.95.0 (59807616e 2026-04-14)`: what cargo would use in `folder`; none when there is no rustc."""
-    rustc = os.environ.get("RUSTC") or _rust_tool("rustc")
-    said = process.output([rustc, "-V"], cwd=folder) if rustc else None
+    found = rustc()
+    said = process.output([found, "-V"], cwd=folder) if found else None
     return said.strip() if said else None
 
 
@@ -75,5 +85,4 @@ def version_numbers(text: str) -> tuple[int, ...]:
 def _rust_tool(name: str) -> str | None:
     if found := shutil.which(name):
         return found
-    home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
-    return shutil.which(name, path=str(home / "bin"))
+    return shutil.which(name, path=str(cargo_home() / "bin"))

@@ -13,7 +13,6 @@ import re
 import shutil
 import sys
 import threading
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +85,8 @@ def choose(asked: str, variant: Variant | None) -> Choice:
 
 def unreachable(url: str, timeout_s: float) -> str | None:
     """Why a page cannot be had within so many seconds; none when it can."""
+    import urllib.request  # noqa: PLC0415 (slow: only where something is built)
+
     found: list[str | None] = [f"no answer within {timeout_s:g} s"]
 
     def ask() -> None:

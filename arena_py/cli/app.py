@@ -6,7 +6,6 @@ a verb returns the exit code; its docstring is its help.
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import signal
@@ -99,6 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(overview())
         return USAGE
     if first not in VERBS:
+        import difflib
+
         close = difflib.get_close_matches(first, VERBS, n=1)
         known = f"known: {', '.join(VERBS)}"
         what = "option" if first.startswith("-") else "command"

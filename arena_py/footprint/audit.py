@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -13,13 +13,13 @@ from arena_py.contract.session import RunnerFailed
 from arena_py.footprint import cpu_level, crates, distributions, elf, memory, runtime, startup, takeapart
 from arena_py.footprint.document import Entry, Library, TaskMemory
 from arena_py.footprint.elf import Elf, Unreadable
+from arena_py.footprint.progress import Progress, Silent
 from arena_py.footprint.size import bytes_of
 from arena_py.footprint.subject import Subject
 from arena_py.footprint.trace import Trace
 from arena_py.measure.process import Runner
 from arena_py.verify import gate
 
-Say = Callable[[str], None]
 MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 """As Python calls this machine, and as an ELF file does."""
 
@@ -49,8 +49,9 @@ def of_variant(
     *,
     tasks: Iterable[Runner] = (),
     launches: int,
+    budget_s: float | None = None,
     symbols: Path | None = None,
-    say: Say = lambda _: None,
+    progress: Progress | None = None,
 ) -> Entry:
     """A built variant.
 
@@ -58,9 +59,11 @@ def of_variant(
         runner: on the model's smallest input.
         tasks: the same on other cases, whose memory is wanted.
         launches: of each start-up, cold and warm; none at 0.
+        budget_s: seconds that all launches may take.
         symbols: the same executable with its symbols.
-        say: told what is being done.
+        progress: told what is being done.
     """
+    progress = progress or Silent()
     python = runner.candidate.framework.language == "python"
     entry = Entry(
         label=runner.label,
@@ -71,7 +74,7 @@ def of_variant(
         weights_bytes=runner.files.weights.stat().st_size,
     )
     subject, trace = Subject(runner), None
-    say("executing it twice, the second time watched")
+    progress.note("executing it twice, the second time watched")
     try:
         # What only a first execution does (export a graph, fill a cache of kernels) is not what it needs.
         subject.launch()
@@ -81,14 +84,15 @@ def of_variant(
             entry = replace(entry, status="wrong", reason=wrong)
     except RunnerFailed as error:
         entry = replace(entry, status=error.status, reason=error.reason)
-    say("taking it apart")
+    progress.note("taking it apart")
     try:
         entry = _python(entry, runner, trace) if python else _rust(entry, runner, trace, symbols)
     except Unreadable as error:
         return replace(entry, kind="unknown", status="unreadable", reason=str(error))
     if entry.status == "ok" and trace is not None and launches:
-        entry = _started(entry, subject, trace, launches, say)
-    return replace(entry, memory=list(_memory(entry, tasks, say)))
+        progress.note(f"starting it {launches} times cold and {launches} times warm")
+        entry = _started(entry, subject, trace, launches, budget_s=budget_s, progress=progress)
+    return replace(entry, memory=list(_memory(entry, tasks, progress)))
 
 
 def _rust(entry: Entry, runner: Runner, trace: Trace | None, symbols: Path | None) -> Entry:
@@ -158,16 +162,19 @@ def _with_loader(libraries: list[Library], found: Elf) -> list[Library]:
     return [*libraries, loader] if found.interpreter else libraries
 
 
-def _started(entry: Entry, subject: Subject, trace: Trace, launches: int, say: Say) -> Entry:
+def _started(
+    entry: Entry, subject: Subject, trace: Trace, launches: int, *, budget_s: float | None, progress: Progress
+) -> Entry:
     files = subject.runner.files
     paths = trace.opened | set(trace.mapped) | {files.weights, *files.later_inputs}
     try:
-        return replace(entry, startup=startup.measure(subject, files.case.name, paths, launches, say=say))
+        found = startup.measure(subject, files.case.name, paths, launches, budget_s=budget_s, step=progress.step)
     except RunnerFailed as error:
         return replace(entry, status=error.status, reason=f"started again: {error.reason}")
+    return replace(entry, startup=found)
 
 
-def _memory(entry: Entry, tasks: Iterable[Runner], say: Say) -> Iterable[TaskMemory]:
+def _memory(entry: Entry, tasks: Iterable[Runner], progress: Progress) -> Iterable[TaskMemory]:
     for other in tasks if entry.status == "ok" else ():
-        say(f"memory of {other.files.case.task}")
+        progress.note(f"memory of {other.files.case.task}")
         yield memory.measure(other)

@@ -185,6 +185,10 @@ class Startup(msgspec.Struct, frozen=True, kw_only=True):
     """After its files were taken out of the page cache."""
     cold_how: str
     """How, or why not."""
+    asked: int | None = None
+    """Launches of each kind that were asked for; there are fewer when the budget was spent."""
+    budget_s: float | None = None
+    """Seconds that all launches might take; none when nothing limited them."""
 
 
 class TaskMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,3 +257,5 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     tools: dict[str, str]
     """Programs that were used, and their versions."""
     entries: list[Entry]
+    unfinished: list[str] = []
+    """What was asked for and is not among the entries: the audit was interrupted."""

@@ -16,6 +16,7 @@ from arena_py.errors import ArenaError
 from arena_py.footprint import audit, symbols
 from arena_py.footprint.audit import of_path
 from arena_py.footprint.document import SCHEMA, Audit, Entry, Status
+from arena_py.footprint.progress import Progress, Silent
 from arena_py.footprint.sbom import file_name
 from arena_py.manifest import Case, model
 from arena_py.measure.machine import machine
@@ -43,6 +44,8 @@ class Asked:
     model: str
     tasks: Sequence[str] = ()
     launches: int = 20
+    budget_s: float | None = None
+    """Seconds that all launches of one variant may take."""
     threads: int | None = None
     weights: str | None = None
     memory: bool = True
@@ -80,8 +83,8 @@ def smallest(name: str) -> Case:
     raise ArenaError(f"model {name} has no case of latency or infer")
 
 
-def of_variants(asked: Asked, say: Say) -> list[Entry]:
-    """An entry for each variant, built or not.
+def of_variants(asked: Asked, progress: Progress) -> Iterator[Entry]:
+    """An entry for each variant of the plan, built or not, as it is finished.
 
     Raises:
         ArenaError: an unknown name, or the reference cannot be computed.
@@ -92,13 +95,18 @@ def of_variants(asked: Asked, say: Say) -> list[Entry]:
     if any(isinstance(outcome, Built) for outcome in outcomes.values()):
         with Canon(plan.threads) as canon:
             for case in plan.cases:
-                files[case.name] = cases.prepare(case, canon, weights=plan.weights, progress=say)
+                files[case.name] = cases.prepare(case, canon, weights=plan.weights, progress=progress.note)
     scratch = places.artifacts() / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as folder:
-        survey = _Survey(asked, plan, files, Path(folder), say)
-        entries = [survey.entry(candidate, outcomes[candidate.label]) for candidate in plan.candidates]
-    return [replace(entry, sbom=file_name(entry.label)) if entry.components else entry for entry in entries]
+        survey = _Survey(asked, plan, files, Path(folder), progress)
+        for position, candidate in enumerate(plan.candidates, start=1):
+            progress.begin(candidate.label, position, len(plan.candidates))
+            try:
+                entry = survey.entry(candidate, outcomes[candidate.label])
+            except OSError as error:  # An environment that is made anew meanwhile, a disk that failed: not the others'.
+                entry = _absent(candidate, "unreadable", (error.strerror or str(error)).lower())
+            yield replace(entry, sbom=file_name(entry.label)) if entry.components else entry
 
 
 def only(asked: Asked, scratch: Path, say: Say) -> Runner:
@@ -120,11 +128,11 @@ def only(asked: Asked, scratch: Path, say: Say) -> Runner:
         raise ArenaError(f"suite {plan.suite_name} has no gate for {candidate.variant.precision}")
     with Canon(plan.threads) as canon:
         files = cases.prepare(smallest(asked.model), canon, weights=plan.weights, progress=say)
-    return _Survey(asked, plan, {}, scratch, say).runner(candidate, built, files)
+    return _Survey(asked, plan, {}, scratch, Silent()).runner(candidate, built, files)
 
 
-def document(asked: Asked, entries: list[Entry], identity: str, command: list[str]) -> Audit:
-    """What is stored."""
+def document(asked: Asked, identity: str, command: list[str]) -> Audit:
+    """What is stored, before anything is found out."""
     return Audit(
         schema=SCHEMA,
         arena=__version__,
@@ -135,7 +143,7 @@ def document(asked: Asked, entries: list[Entry], identity: str, command: list[st
         threads=asked.plan.threads,
         machine=machine(),
         tools=dict(_tools()),
-        entries=entries,
+        entries=[],
     )
 
 
@@ -147,7 +155,7 @@ class _Survey:
     plan: Plan
     files: Mapping[str, CaseFiles]
     scratch: Path
-    say: Say
+    progress: Progress
 
     def entry(self, candidate: Candidate, outcome: Built | NotBuilt) -> Entry:
         """One variant, built or not."""
@@ -166,15 +174,16 @@ class _Survey:
             first,
             tasks=[each for each in runners if each.files.case.task in weighed] if self.asked.memory else (),
             launches=self.asked.launches,
+            budget_s=self.asked.budget_s,
             symbols=named,
-            say=lambda words: self.say(f"{candidate.label}: {words}"),
+            progress=self.progress,
         )
         return replace(entry, notes=[*notes, *entry.notes])
 
     def _symbols(self, candidate: Candidate, built: Built) -> tuple[Path | None, list[str]]:
         if not self.asked.symbols or candidate.framework.language != "rust":
             return None, []
-        made = symbols.build(candidate.framework, built.record.features, self.say)
+        made = symbols.build(candidate.framework, built.record.features, self.progress)
         return (made, []) if isinstance(made, Path) else (None, [f"it could not be built with symbols: {made}"])
 
     def runner(self, candidate: Candidate, built: Built, files: CaseFiles) -> Runner:

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from arena_py import places
 from arena_py.build import cargo, sources, tools
 from arena_py.build.environment import log_of
+from arena_py.footprint.progress import Progress
 from arena_py.manifest import Framework
 
 KEPT = {"CARGO_PROFILE_RELEASE_STRIP": "none"}
 """The release profile otherwise as it is: the code differs by less than a thousandth, which the entry tells."""
 
 
-def build(framework: Framework, features: list[str], say: Callable[[str], None]) -> Path | str:
+def build(framework: Framework, features: list[str], progress: Progress) -> Path | str:
     """The executable with symbols, or why there is none.
 
     Args:
         framework: a Rust framework.
         features: beyond the default ones.
-        say: told that it begins.
+        progress: told how far it is.
     """
     tool = tools.cargo()
     if tool is None:
         return "cargo is not installed"
     assert framework.crate is not None
     log = log_of(f"{framework.name}-symbols")
-    say(f"{framework.name}: building it with symbols")
+    progress.note("building it with symbols")
+
+    def step(crate: str, done: int, total: int | None) -> None:
+        progress.step(f"building it with symbols: {done} of {total}, {crate}" if total else crate)
+
     try:
         made = cargo.build(
             tool,
@@ -36,7 +40,7 @@ def build(framework: Framework, features: list[str], say: Callable[[str], None])
             features=features,
             target=target_of(framework.crate),
             log=log,
-            step=lambda *_: None,
+            step=step,
             tick=lambda _: None,
             environment=KEPT,
         )

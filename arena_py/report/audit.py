@@ -140,9 +140,14 @@ def remarks(found: Audit) -> list[str]:
             )
         elif entry.startup:
             lines.append(f"{entry.label}: cold starts: {entry.startup.cold_how}")
+        if entry.startup and entry.startup.asked and entry.startup.warm.launches < entry.startup.asked:
+            made, asked = entry.startup.warm.launches, entry.startup.asked
+            lines.append(
+                f"{entry.label}: {made} of {asked} starts of each kind, in the {entry.startup.budget_s:g} s of --budget"
+            )
         for name, size in entry.environment.beside.items() if entry.environment else ():
             lines.append(f"{entry.label}: needs the environment {name} beside it, {_size(size)}, to make what it runs")
-    return lines
+    return [*lines, *(f"{label}: not reached, the audit was interrupted" for label in found.unfinished)]
 
 
 def show(found: Audit, console: Console) -> None:
