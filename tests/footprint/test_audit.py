@@ -48,10 +48,20 @@ def broken(tmp_path) -> dict[str, Path]:
     for name, content in made.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("nothing")
     (tmp_path / "bare").mkdir()
     environment(tmp_path / "unrecorded", ("torch", "2.0", []), record=False)
+    ring = environment(tmp_path / "ring", ("torch", "2.0", []))
+    (ring / "lib" / "again").symlink_to("..")
+    (ring / "lib64").symlink_to("lib64")
+    nowhere = tmp_path / "nowhere" / "lib" / "python3.11"
+    nowhere.mkdir(parents=True)
+    (nowhere / "site-packages").symlink_to("site-packages")
+    odd = environment(tmp_path / "odd", ("torch", "2.0", []))
+    (odd / "lib/python3.11/site-packages/torch-2.0.dist-info/RECORD").write_bytes(b'\0\xff"\n"unclosed')
     (tmp_path / "locked").chmod(0)
-    return {name: tmp_path / name for name in (*made, "loop", "bare", "unrecorded", "whole")}
+    others = ("loop", "dangling", "bare", "unrecorded", "ring", "nowhere", "odd", "whole")
+    return {name: tmp_path / name for name in (*made, *others)}
 
 
 def test_what_cannot_be_read_has_a_row_that_says_why(broken, tmp_path, capsys):
@@ -67,8 +77,12 @@ def test_what_cannot_be_read_has_a_row_that_says_why(broken, tmp_path, capsys):
         "other": "unavailable",
         "locked": "ok" if os.geteuid() == 0 else "unreadable",
         "loop": "unreadable",
+        "dangling": "unreadable",
         "bare": "unreadable",
         "unrecorded": "ok",
+        "ring": "ok",
+        "nowhere": "unreadable",
+        "odd": "ok",
         "whole": "ok",
     }
     for name, told in {
@@ -76,7 +90,9 @@ def test_what_cannot_be_read_has_a_row_that_says_why(broken, tmp_path, capsys):
         "truncated": "truncated ELF file",
         "other": "for aarch64",
         "loop": "too many levels of symbolic links",
+        "dangling": "no such file",
         "bare": "not a Python environment",
+        "nowhere": "too many levels of symbolic links",
     }.items():
         assert told in entries[name].reason
         assert f"{name}: {entries[name].status}: {entries[name].reason}" in out
@@ -91,13 +107,14 @@ def test_without_permission_the_row_says_so(broken, tmp_path):
     for parent in (tmp_path, *tmp_path.parents):
         if parent.stat().st_uid == 0 and "pytest" in str(parent):
             parent.chmod(0o755)
+    (broken["ring"] / "lib" / "python3.11" / "site-packages" / "torch").chmod(0)
     os.seteuid(65534)
     try:
-        found = of_path(broken["locked"])
+        found = [of_path(broken[name]) for name in ("locked", "ring")]
     finally:
         os.seteuid(0)
 
-    assert (found.status, found.reason) == ("unreadable", "permission denied")
+    assert [(each.status, each.reason) for each in found] == [("unreadable", "permission denied")] * 2
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +251,7 @@ def test_unknown_names_are_usage_errors(tmp_path, capsys):
     assert main(["audit", "nonsense", *OPTIONS, "--output", str(tmp_path / "none")]) == 2
     assert "nonsense" in capsys.readouterr().err
     assert main(["audit", "--launches", "-1"]) == 2
+    assert main(["audit", "--budget", "0"]) == 2
     assert not (tmp_path / "none").exists()
 
 
@@ -242,3 +260,51 @@ def test_older_tables_are_refused_by_name(tmp_path, capsys):
 
     assert main(["diff", str(tmp_path), str(tmp_path)]) == 2
     assert "not an audit" in capsys.readouterr().err
+
+
+def test_what_was_found_stays_when_the_rest_is_interrupted(tmp_path, monkeypatch, capsys):
+    from arena_py.footprint import survey
+
+    first = Entry(label="luminal:cpu", kind="executable", status="not_built", reason="not built yet")
+
+    def interrupted(asked, told):
+        yield first
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(survey, "of_variants", interrupted)
+    folder = tmp_path / "audit"
+    assert main(["audit", "luminal:cpu", "candle:cpu", *OPTIONS, "--output", str(folder)]) == 130
+
+    found = audits.load(folder / "audit.json")
+    assert found.entries == [first]
+    assert found.unfinished == ["candle:cpu"]
+    assert "candle:cpu: not reached, the audit was interrupted" in (folder / "audit.md").read_text()
+    capsys.readouterr()
+
+
+def test_one_that_goes_away_meanwhile_is_a_row_of_its_own(tmp_path, monkeypatch):
+    from arena_py.footprint import audit
+
+    def gone(*_, **__):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(audit, "of_variant", gone)
+    code, found = audited("luminal:cpu", folder=tmp_path / "audit")
+
+    assert code == 1
+    assert [(each.status, each.reason) for each in found.entries] == [("unreadable", "no such file or directory")]
+
+
+def test_a_start_whose_budget_is_spent_says_so():
+    from arena_py.footprint.document import Launches, Startup
+    from arena_py.report import audit as report
+    from arena_py.results.document import Interval
+
+    seven = Launches(
+        launches=7, ready_ns=Interval(1, 1, 1), first_ns=Interval(2, 2, 2), cpu_ready_s=0, cpu_first_s=0,
+        peak_bytes=None, samples=[],
+    )  # fmt: skip
+    slow = Startup(case="m/latency/s", warm=seven, cold=None, cold_how="not measured", asked=20, budget_s=600.0)
+    found = _audit([Entry(label="a:cpu", kind="executable", status="ok", startup=slow)])
+
+    assert "a:cpu: 7 of 20 starts of each kind, in the 600 s of --budget" in report.remarks(found)

@@ -38,6 +38,16 @@ def onnxruntime(tmp_path_factory) -> Path:
     return packed("onnxruntime:cpu", tmp_path_factory.mktemp("onnxruntime"))
 
 
+@pytest.mark.parametrize(
+    "label", ["candle:cpu", "burn:flex", "meganeura:vulkan", "llama-cpp:cpu", "mlx:cpu", "jax:cpu", "pytorch:eager"]
+)
+def test_every_variant_runs_with_nothing_else(label, tmp_path, capsys):
+    archive = packed(label, tmp_path)
+
+    assert main(["bundle", "--verify", str(archive)]) == 0
+    assert "right: its outputs are those of the reference" in capsys.readouterr().out
+
+
 def contents(archive: Path) -> dict[str, tuple[bytes, int]]:
     with zstandard.open(archive, "rb") as file, tarfile.open(fileobj=file, mode="r|") as tar:
         return {entry.name: (tar.extractfile(entry).read(), entry.mode) for entry in tar}
