@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from arena_py.build import process, remap
+from arena_py.build import process, reproducible
 
 QUIET = {"CARGO_TERM_COLOR": "never", "CARGO_TERM_PROGRESS_WHEN": "never"}
 
@@ -94,10 +94,10 @@ def build(
     watch = Watch(binary, _crates(cargo, folder, chosen, log, tick), step)
     command = [cargo, "build", "--release", *chosen, "--bin", binary]
     # After `cargo tree`, which fetched the sources that are to be renamed.
-    command += ["--target-dir", str(target), *remap.arguments(folder, target)]
+    command += ["--target-dir", str(target), *reproducible.arguments(folder, target)]
     command += ["--message-format", "json-render-diagnostics"]
     step("starting cargo", 0, watch.total)
-    variables = {**QUIET, **(environment or {})}
+    variables = {**QUIET, **reproducible.environment(target), **(environment or {})}
     code = process.run(command, cwd=folder, log=log, environment=variables, on_line=watch.line, on_tick=tick)
     return watch.executable if code == 0 else None
 

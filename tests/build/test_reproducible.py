@@ -11,7 +11,7 @@ import pytest
 from house import write
 
 from arena_py import places
-from arena_py.build import cargo, remap, tools
+from arena_py.build import cargo, reproducible, tools
 
 SHARED = """
 #[inline(never)]
@@ -84,7 +84,7 @@ def test_the_crate_s_own_flags_stay(tool: str, tmp_path: Path, monkeypatch: pyte
     assert os.fsencode(tmp_path) not in built.read_bytes(), log
     told = subprocess.run(
         [tool, "rustc", "--release", "--offline", "--target-dir", str(tmp_path / "target"),
-         *remap.arguments(tmp_path / "rust_bins" / "own", tmp_path / "target"), "--", "--print", "cfg"],
+         *reproducible.arguments(tmp_path / "rust_bins" / "own", tmp_path / "target"), "--", "--print", "cfg"],
         cwd=tmp_path / "rust_bins" / "own", check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     assert "own_flag" in told.split()
@@ -101,10 +101,10 @@ def test_every_registry_s_sources_have_one_name(tmp_path: Path, monkeypatch: pyt
     for name in ("index.crates.io-1", "mirror-2"):
         (tmp_path / "registry" / "src" / name).mkdir(parents=True)
 
-    told = remap.arguments(tmp_path, tmp_path / "target")[1]
+    told = reproducible.arguments(tmp_path, tmp_path / "target")[1]
 
-    assert f"{tmp_path}/registry/src/index.crates.io-1={remap.REGISTRY}" in told
-    assert f"{tmp_path}/registry/src/mirror-2={remap.REGISTRY}" in told
+    assert f"{tmp_path}/registry/src/index.crates.io-1={reproducible.REGISTRY}" in told
+    assert f"{tmp_path}/registry/src/mirror-2={reproducible.REGISTRY}" in told
 
 
 def test_sources_of_the_standard_library_are_named_as_where_there_are_none(
@@ -118,6 +118,6 @@ def test_sources_of_the_standard_library_are_named_as_where_there_are_none(
     monkeypatch.setenv("RUSTC", str(rustc))
     monkeypatch.setenv("CARGO_HOME", str(tmp_path / "none"))
 
-    assert f"{root}/lib/rustlib/src/rust=/rustc/abc" in remap.arguments(tmp_path, tmp_path / "target")[1]
+    assert f"{root}/lib/rustlib/src/rust=/rustc/abc" in reproducible.arguments(tmp_path, tmp_path / "target")[1]
     shutil.rmtree(root)
-    assert "/rustc/abc" not in remap.arguments(tmp_path, tmp_path / "target")[1]
+    assert "/rustc/abc" not in reproducible.arguments(tmp_path, tmp_path / "target")[1]

@@ -1,13 +1,18 @@
-"""Folders of this machine, kept out of executables: builds in two places give the same bytes.
+"""Builds of the same sources in two folders give the same bytes: nothing of where they are is in an executable.
 
-Rust writes the paths of sources into the messages of panics. rustc's `--remap-path-prefix` gives them the same names
-everywhere. The flags go to cargo as `--config target.'cfg(all())'.rustflags`, which adds to those of a crate's own
+Two things would be. Rust writes the paths of sources into the messages of panics: `--remap-path-prefix` gives them the
+same names everywhere. And cargo gives a crate that is taken by path a number made from that path (`-C metadata`), by
+which rustc numbers types and orders functions: a wrapper around rustc makes it from the crate's name.
+
+The flags go to cargo as `--config target.'cfg(all())'.rustflags`, which adds to those of a crate's own
 `.cargo/config.toml`; the variable `RUSTFLAGS` would replace them, and still does where the user sets it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 from arena_py import places
@@ -16,6 +21,20 @@ from arena_py.build import process, tools
 SOURCES, TARGET, REGISTRY = "/arena", "/target", "/cargo"
 """What the runners' sources, cargo's target folder and the sources of crates are called inside."""
 KEY = "target.'cfg(all())'.rustflags"
+WRAPPER = "arena-rustc"
+SCRIPT = """\
+#!/bin/sh
+# rustc as cargo calls it, but for the number of a crate below ARENA_SOURCES: of its name, not of its folder.
+case $CARGO_MANIFEST_DIR/ in "$ARENA_SOURCES"/*) left=$# ;; *) left=0 ;; esac
+while [ "$left" -gt 0 ]; do
+    word=$1
+    shift
+    case $word in metadata=*) word=metadata=$CARGO_CRATE_NAME-$CARGO_PKG_VERSION ;; esac
+    set -- "$@" "$word"
+    left=$((left - 1))
+done
+exec $ARENA_RUSTC_WRAPPER "$@"
+"""
 
 
 def arguments(folder: Path, target: Path) -> list[str]:
@@ -27,6 +46,29 @@ def arguments(folder: Path, target: Path) -> list[str]:
     """
     flags = [f"--remap-path-prefix={path}={name}" for path, name in _names(folder, target)]
     return ["--config", f"{KEY}={json.dumps(flags)}"]
+
+
+def environment(target: Path) -> dict[str, str]:
+    """The variables of `cargo build`: a wrapper around rustc, which is written into the target folder.
+
+    Args:
+        target: cargo's target folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if sys.platform == "win32":  # No shell: there the same folder gives the same bytes.
+        return {}
+    wrapper = target.absolute() / WRAPPER
+    if not wrapper.is_file() or wrapper.read_text("utf-8") != SCRIPT:
+        target.mkdir(parents=True, exist_ok=True)
+        wrapper.write_text(SCRIPT, "utf-8")
+        wrapper.chmod(0o755)
+    return {
+        "RUSTC_WRAPPER": str(wrapper),
+        "ARENA_RUSTC_WRAPPER": os.environ.get("RUSTC_WRAPPER", ""),
+        "ARENA_SOURCES": str(places.rust_bins()),
+    }
 
 
 def _names(folder: Path, target: Path) -> list[tuple[Path, str]]:
