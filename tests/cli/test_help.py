@@ -60,9 +60,9 @@ COMMANDS = {"cyclopts", "msgspec", "psutil", "rich"}
         (["--help"], HEAVY | COMMANDS),
         (["--version"], HEAVY | COMMANDS),
         (["list"], HEAVY),
-        *(([name, "--help"], HEAVY | {"psutil"}) for name in app.VERBS),
+        *(([name, "--help"], HEAVY) for name in app.VERBS),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "heavy",
 )
 def test_a_start_imports_nothing_heavy(words: list[str], absent: set[str]) -> None:
     code = (
@@ -70,7 +70,7 @@ def test_a_start_imports_nothing_heavy(words: list[str], absent: set[str]) -> No
         f"found = {absent!r} & set(sys.modules)\n"
         "sys.exit(f'imported: {found}' if found else 0)"
     )
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 0, done.stderr
 
