@@ -25,7 +25,7 @@ WRAPPER = "arena-rustc"
 SCRIPT = """\
 #!/bin/sh
 # rustc as cargo calls it, but for the number of a crate below ARENA_SOURCES: of its name, not of its folder.
-case $CARGO_MANIFEST_DIR/ in "$ARENA_SOURCES"/*) left=$# ;; *) left=0 ;; esac
+case $CARGO_MANIFEST_DIR/ in "$ARENA_SOURCES"/?*) left=$# ;; *) left=0 ;; esac
 while [ "$left" -gt 0 ]; do
     word=$1
     shift

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,51 @@ def test_what_the_user_sets_replaces_ours(tool: str, tmp_path: Path, monkeypatch
     monkeypatch.setenv("RUSTFLAGS", "--cfg theirs")
 
     assert os.fsencode(tmp_path) in made(tool, tmp_path, monkeypatch).read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no shell")
+@pytest.mark.parametrize(
+    ("folder", "number"), [("rust_bins/runner", "arena_runner-0.1.0"), ("elsewhere", "c0ffee"), ("rust_bins", "c0ffee")]
+)
+def test_the_wrapper_numbers_crates_of_ours_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, number: str
+) -> None:
+    monkeypatch.setattr(places, "rust_bins", lambda: tmp_path / "rust_bins")
+    monkeypatch.setenv("RUSTC_WRAPPER", "/usr/bin/env")
+    given = reproducible.environment(tmp_path / "target")
+    words = ["--crate-name", "x", "-C", "metadata=c0ffee", "", "a b", 'feature="y z"', "*", "-Cextra-filename=-c0ffee"]
+    code = "import json, sys; print(json.dumps(sys.argv[1:]))"
+    told = subprocess.run(
+        [given["RUSTC_WRAPPER"], sys.executable, "-c", code, *words],
+        env={
+            **os.environ,
+            **given,
+            "CARGO_MANIFEST_DIR": str(tmp_path / folder),
+            "CARGO_CRATE_NAME": "arena_runner",
+            "CARGO_PKG_VERSION": "0.1.0",
+        },
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+
+    assert given["ARENA_RUSTC_WRAPPER"] == "/usr/bin/env"
+    assert json.loads(told) == [word.replace("metadata=c0ffee", f"metadata={number}") for word in words]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no shell")
+def test_cargo_asks_rustc_through_the_wrapper(tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cargo wants to know of the compiler before it builds anything, with the flags that it will build with."""
+    folder = places.rust_bins() / "luminal"
+    monkeypatch.delenv("RUSTC_WRAPPER", raising=False)
+    monkeypatch.delenv("ARENA_RUSTC_WRAPPER", raising=False)
+    command = [tool, "tree", "--locked", "--offline", "--depth", "0", *reproducible.arguments(folder, tmp_path)]
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **reproducible.environment(tmp_path)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("arena-luminal v0.1.0")
+    assert "warning" not in done.stderr
 
 
 def test_every_registry_s_sources_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
