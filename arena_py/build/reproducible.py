@@ -33,7 +33,7 @@ while [ "$left" -gt 0 ]; do
     set -- "$@" "$word"
     left=$((left - 1))
 done
-exec $ARENA_RUSTC_WRAPPER "$@"
+exec ${ARENA_RUSTC_WRAPPER:+"$ARENA_RUSTC_WRAPPER"} "$@"
 """
 
 
@@ -62,8 +62,11 @@ def environment(target: Path) -> dict[str, str]:
     wrapper = target.absolute() / WRAPPER
     if not wrapper.is_file() or wrapper.read_text("utf-8") != SCRIPT:
         target.mkdir(parents=True, exist_ok=True)
-        wrapper.write_text(SCRIPT, "utf-8")
-        wrapper.chmod(0o755)
+        # Whole or not at all: another checkout may be building into the same folder.
+        scratch = wrapper.with_name(f".{WRAPPER}.{os.getpid()}")
+        scratch.write_text(SCRIPT, "utf-8")
+        scratch.chmod(0o755)
+        scratch.replace(wrapper)
     return {
         "RUSTC_WRAPPER": str(wrapper),
         "ARENA_RUSTC_WRAPPER": os.environ.get("RUSTC_WRAPPER", ""),

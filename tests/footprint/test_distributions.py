@@ -94,7 +94,7 @@ def test_opened_files_count_for_their_distribution(tmp_path):
 def test_a_real_environment_is_what_du_says():
     mlx = framework("mlx")
     built = locate(mlx, mlx.variant("cpu"))
-    folder = Path(built.command[0]).parents[1]
+    folder = Path(built.command[0]).parents[1].resolve()
     found = distributions.read(folder)
     made = takeapart.environment(found, mlx.requirements, "3.11.7", runtime=None, opened=None)
     # What du counts besides: the folders themselves, and links.
