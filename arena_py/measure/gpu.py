@@ -6,7 +6,7 @@ Everywhere without such a driver there are no devices, and nothing is known of a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from arena_py.results.observed import Gpu
@@ -56,7 +56,7 @@ def _of(pid: int) -> Iterator[tuple[Any, int | None]]:
 
     for device in _devices():
         for list_ in (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetGraphicsRunningProcesses):
-            processes = [each for each in _or_none(lambda ask=list_, of=device: ask(of)) or [] if each.pid == pid]
+            processes = [each for each in _or_none(partial(list_, device)) or [] if each.pid == pid]
             if processes:
                 # One that computes by Vulkan may be in both lists, with the same memory.
                 yield device, processes[0].usedGpuMemory

@@ -36,7 +36,7 @@ def winner(case: str, cells: Sequence[Cell]) -> str:
     ranked = [cell for cell in in_order(cells) if cell.summary and cell.summary.rank]
     if not ranked:
         return text.plain(f"{case}: nothing passed")
-    told = []
+    told: list[str] = []
     for precision in dict.fromkeys(cell.precision for cell in ranked):
         of_precision = [cell for cell in ranked if cell.precision == precision]
         others = any(cell.precision == precision and cell not in of_precision for cell in cells)

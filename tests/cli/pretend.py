@@ -65,7 +65,7 @@ def pretend(
     def locate(framework, variant):
         return outcomes.get(f"{framework.name}:{variant.name}", NotBuilt("was never built"))
 
-    def prepare(case: Case, _canon, *, weights=None, precisions=(), progress=lambda _: None) -> CaseFiles:  # noqa: ARG001
+    def prepare(case: Case, _canon, *, weights=None, precisions=(), progress=lambda _: None) -> CaseFiles:
         if weights == "bad.safetensors":
             raise ArenaError("bad.safetensors: tensor 'norm' is missing", hint="name every parameter")
         if case.task == "train":
