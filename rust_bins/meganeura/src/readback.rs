@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use blade_graphics::traits::{CommandDevice, CommandEncoder as _, ResourceDevice, TransferEncoder};
 use blade_graphics::{Buffer, BufferDesc, BufferPiece, CommandEncoder, CommandEncoderDesc, Context, Memory};
 use meganeura::Session;
 
