@@ -270,7 +270,7 @@ def test_other_backends_precisions_and_tasks_are_refused(pytorch: Session, refer
     for session, backend, precision in (
         (pytorch, "abacus", "f32"),
         (pytorch, "cpu", "f64"),
-        (pytorch, "cpu", "bf16"),
+        (pytorch, "cpu", "f16"),
         (reference, "cpu", "f32"),
     ):
         with pytest.raises(RunnerRefused) as caught:

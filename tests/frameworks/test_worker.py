@@ -32,7 +32,7 @@ def test_describe_is_one_line_of_the_contract(pytorch_python: Path, name: str) -
     assert description.runner == name
     assert description.framework.name == "torch"
     assert [backend.precisions for backend in description.backends if backend.id == "cpu"] == [
-        ["f64" if name == "reference" else "f32"]
+        ["f64"] if name == "reference" else ["f32", "bf16"]
     ]
 
 

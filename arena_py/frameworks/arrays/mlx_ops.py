@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from arena_py.frameworks.arrays.ops import Array
 
 NOTHING = float("-inf")
+ROWS = 4096
+"""Outputs of a matrix that are computed at once; only vocabularies have more."""
 STAGE = 256
 """Terms that are added one by one before the sums of such groups are."""
 
@@ -49,7 +51,18 @@ class MlxOps(Ops):
         return mx.log(total) + top[..., 0]
 
     def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
-        """`x` [..., I] times `weight` [O, I] transposed, plus `bias` [O]."""
+        """`x` [..., I] times `weight` [O, I] transposed, plus `bias` [O].
+
+        The outputs of a vocabulary are computed in groups, so that the gradient of `x`, a sum over all of them, is added
+        in stages: the BLAS that MLX brings for the CPU adds one by one.
+        """
+        if weight.shape[0] > ROWS:
+            starts = range(0, weight.shape[0], ROWS)
+            parts = [
+                self.linear(x, weight[start : start + ROWS], None if bias is None else bias[start : start + ROWS])
+                for start in starts
+            ]
+            return mx.concatenate(parts, axis=-1)
         return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
 
     def conv(
