@@ -25,11 +25,11 @@ SHARE = 0.9
 """Of the machine's memory, and of the free disk, where a suite sets no number."""
 LEAST_FILE_BYTES = 4 << 30
 """The default never forbids a smaller file: shared memory and caches count as files, too."""
-TICK_S = 0.1
-IDLE_S = 5.0
+TICK_S = 0.2
+IDLE_S = 10.0
 """Between two looks at a runner that is asked nothing: many are alive while one is measured."""
 SCAN_S = 0.5
-SCAN_SHARE = 300
+SCAN_SHARE = 1000
 """Between two looks at all processes and the scratch folder, at least, and so many times as long as a look takes:
 samples are being taken meanwhile."""
 MOST_FILES = 20_000
@@ -116,7 +116,7 @@ class LimitWatch(threading.Thread):
             self._stopped.wait(TICK_S)
 
     def run(self) -> None:
-        """Look at a runner that is asked something every tenth of a second, at all that it started less often."""
+        """Look at a runner that is asked something every `TICK_S`, at all that it started less often."""
         runner, next_scan = None, 0.0
         with contextlib.suppress(psutil.Error):
             runner = psutil.Process(self._pid)
