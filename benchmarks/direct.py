@@ -13,11 +13,17 @@ from pathlib import Path
 from arena_py import places
 from arena_py.build import python_of
 from arena_py.contract.conditions import runner_environment
+from arena_py.frameworks.onnx.graphs import CACHE_VARIABLE
 from arena_py.verify.cases import CaseFiles
 
 BENCHMARKS = Path(__file__).resolve().parent
 Block = Callable[[int], list[int]]
 """So many executions: nanoseconds of each."""
+
+
+def own_graphs(stack: contextlib.ExitStack) -> None:
+    """A folder for the graphs that this case's runners export, so that it is known which one they execute."""
+    os.environ[CACHE_VARIABLE] = stack.enter_context(tempfile.TemporaryDirectory())
 
 
 def direct(files: CaseFiles, threads: int, runners: Iterable[str], stack: contextlib.ExitStack) -> dict[str, Block]:
@@ -52,14 +58,9 @@ def _python(framework: str, threads: int | None) -> list[str]:
 
 
 def _graph(files: CaseFiles) -> list[str]:
-    """The graph that the runner of ONNX Runtime executes: the newest without a loss that takes this case's inputs."""
-    found = []
-    for table in (places.artifacts() / "graphs").glob("*/graph.json"):
-        told = json.loads(table.read_text())
-        if told["outputs"] == ["logits"] and list(told["inputs"]) == ["input_ids"]:
-            found.append(table)
-    newest = max(found, key=lambda table: table.stat().st_mtime)
-    return [str(newest.parent), str(files.weights), str(files.inputs)]
+    """The graph that the runner of ONNX Runtime executes, the only one in the folder that `own_graphs` made."""
+    (table,) = Path(os.environ[CACHE_VARIABLE]).glob("*/graph.json")
+    return [str(table.parent), str(files.weights), str(files.inputs)]
 
 
 def _candle(files: CaseFiles, stack: contextlib.ExitStack) -> list[str]:

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from direct import Block, direct
+from direct import Block, direct, own_graphs
 
 from arena_py.build import Built, locate
 from arena_py.contract.session import Session
@@ -60,6 +60,7 @@ def main() -> int:
         with Canon(options.threads) as canon:
             files = cases.prepare(case, canon, progress=lambda what: print(f"{what} ...", file=sys.stderr))
         with contextlib.ExitStack() as stack:
+            own_graphs(stack)
             blocks = _runners(options.framework or frameworks(), files, options.threads, stack)
             if case.model.name == "smollm2-135m" and case.task == "infer":
                 blocks |= direct(files, options.threads, list(blocks), stack)

@@ -46,6 +46,8 @@ class Remaining:
     def plan(self, cells: int, launches: int) -> None:
         """Start over with so many cells."""
         self._cells, self._launches, self._since_s = cells, launches, self._clock()
+        self._finished = 0
+        self._of_open.clear()
 
     def launched(self, cell: str, launch: int, launches: int) -> None:
         """A launch of a cell is over."""

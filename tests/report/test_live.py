@@ -49,6 +49,14 @@ def test_what_is_left_is_told_from_what_is_done():
     assert told.startswith("[1/4, about 10 s left] tiny/infer/b1 a:cpu: passed 100")
 
 
+def test_a_further_plan_starts_over():
+    progress, stream, _ = lines()
+    for _ in range(2):
+        progress.plan(1, 1)
+        progress.done(summarised([cell("a:cpu", around(100))], seed=0)[0])
+    assert [line.partition("]")[0] for line in stream.getvalue().splitlines()] == ["[1/1", "[1/1"]
+
+
 def test_hostile_words_do_not_reach_the_terminal():
     progress, stream, _ = lines()
     progress.done(cell("a:cpu", status="crashed", reason="[red]\x1b[2J boo"))
