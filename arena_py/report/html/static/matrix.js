@@ -1,7 +1,7 @@
 // Runners by cases: the ratio to a baseline, ties as ties, and the status of what is not ranked by shape, word and colour.
 
 const SHAPES = { passed: "●", wrong: "✖", unsupported: "–", unavailable: "○", out_of_memory: "◩", skipped: "·", crashed: "▲", timed_out: "◔", not_built: "□" };
-const statusWords = (status) => status.replace("_", " ");
+const statusWords = (status) => status.replaceAll("_", " ");
 
 function matrixView(body) {
   const run = runNow();
