@@ -7,7 +7,8 @@ The rules of stopping, all on the samples and none on the wall clock, so that th
 - A launch ends when its part of the samples that the plan wants is there and the interval is narrow enough, the plan's
   `max_samples` or its budget is used up (each in equal parts for every launch; the interval by its root).
 - A cell whose `min_samples` do not fit the budget is *slow*: it takes as many as fit, at least `SLOW_SAMPLES`.
-- A cell gets only as many launches as fit the budget by what the first one cost before its first sample.
+- A cell whose launches, by what the first one cost before its first sample, take more than `START_BUDGETS` budgets gets
+  only as many as fit one budget.
 
 Each departure from the plan is noted in the cell.
 """
@@ -32,6 +33,8 @@ WARM = 0.95
 """A warm-up turn that takes at least this share of the one before it is the last."""
 LAUNCH_TURNS = 4
 """Of each launch, at least: fewer cannot tell what launches differ by from what their turns do."""
+START_BUDGETS = 2
+"""Two of three launches say nearly nothing of what launches differ by, so a little more time is better spent."""
 SLOW_SAMPLES = 2
 """One sample has no spread."""
 NS_PER_S = 1e9
@@ -90,8 +93,8 @@ class Entrant:
         if len(self.launches) > 1:
             return
         cost_s = ((launch.startup_ns or 0) + launch.load_ns + launch.prepare_ns + launch.first_ns) / NS_PER_S
-        affordable = max(1, math.floor(self.sampling.budget_s / cost_s)) if cost_s > 0 else self.sampling.launches
-        if affordable < self.sampling.launches:
+        if cost_s * self.sampling.launches > START_BUDGETS * self.sampling.budget_s:
+            affordable = max(1, math.floor(self.sampling.budget_s / cost_s))
             self.planned_launches = affordable
             self.notes.append(
                 f"{affordable} of {self.sampling.launches} launches: one takes {cost_s:.3g} s before its first sample, "

@@ -144,11 +144,23 @@ def test_a_slow_cell_gets_fewer_launches_and_samples_and_says_so(journal):
     assert other.notes == []
 
 
+STARTS = (("fits", int(13.2 * SECOND)), ("does not", int(13.4 * SECOND)))
+
+
 def test_a_slow_first_execution_alone_does_not_make_a_slow_cell(journal):
     # A compiler: seconds for the first execution, milliseconds for every other.
     (entrant,) = sample([FakeRunner("a", journal, [100 * MS], first_ns=15 * SECOND)])
     assert len(entrant.launches) == 1
     assert len(steady(entrant)) >= 6
+
+
+def test_launches_may_take_twice_the_budget_before_one_is_saved(journal):
+    fits, does_not = (FakeRunner(name, journal, [100 * MS], first_ns=cost) for name, cost in STARTS)
+    whole, saved = sample([fits, does_not])
+    assert len(whole.launches) == 3
+    assert whole.notes == []
+    assert len(saved.launches) == 1
+    assert saved.notes == ["1 of 3 launches: one takes 13.4 s before its first sample, the budget is 20 s"]
 
 
 def test_never_one_sample_only(journal):

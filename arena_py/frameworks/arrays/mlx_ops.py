@@ -53,8 +53,8 @@ class MlxOps(Ops):
     def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         """`x` [..., I] times `weight` [O, I] transposed, plus `bias` [O].
 
-        The outputs of a vocabulary are computed in groups, so that the gradient of `x`, a sum over all of them, is added
-        in stages: the BLAS that MLX brings for the CPU adds one by one.
+        The outputs of a vocabulary are computed in groups, so that the gradient of `x`, a sum over all of them, is
+        added in stages: the BLAS that MLX brings for the CPU adds one by one.
         """
         if weight.shape[0] > ROWS:
             starts = range(0, weight.shape[0], ROWS)
