@@ -13,7 +13,6 @@ from pathlib import Path
 from arena_py import places
 from arena_py.build import python_of
 from arena_py.contract.conditions import runner_environment
-from arena_py.frameworks.onnx.graphs import CACHE_VARIABLE
 from arena_py.verify.cases import CaseFiles
 
 BENCHMARKS = Path(__file__).resolve().parent
@@ -21,16 +20,14 @@ Block = Callable[[int], list[int]]
 """So many executions: nanoseconds of each."""
 
 
-def own_graphs(stack: contextlib.ExitStack) -> None:
-    """A folder for the graphs that this case's runners export, so that it is known which one they execute."""
-    os.environ[CACHE_VARIABLE] = stack.enter_context(tempfile.TemporaryDirectory())
-
-
-def direct(files: CaseFiles, threads: int, runners: Iterable[str], stack: contextlib.ExitStack) -> dict[str, Block]:
+def direct(
+    files: CaseFiles, graphs: Path, threads: int, runners: Iterable[str], stack: contextlib.ExitStack
+) -> dict[str, Block]:
     """The direct program of each framework whose runner takes part, on SmolLM2's inference.
 
     Args:
-        files: of the case; its runners have prepared it, so that the exported graph is there.
+        files: of the case; its runners have prepared it.
+        graphs: the folder of the graph that ONNX Runtime's runner exported for it, and of no other.
         threads: of each program.
         runners: labels.
         stack: holds temporary files.
@@ -40,7 +37,7 @@ def direct(files: CaseFiles, threads: int, runners: Iterable[str], stack: contex
         "jax": lambda: _python("jax", threads),
         "mlx": lambda: _python("mlx", None),
         "llama-cpp": lambda: _python("llama-cpp", threads),
-        "onnxruntime": lambda: [*_python("onnxruntime", threads), *_graph(files)],
+        "onnxruntime": lambda: [*_python("onnxruntime", threads), *_graph(files, graphs)],
         "candle": lambda: _candle(files, stack),
     }
     names = dict.fromkeys(label.partition(":")[0] for label in runners)
@@ -57,9 +54,9 @@ def _python(framework: str, threads: int | None) -> list[str]:
     return [str(python_of(framework)), str(script), *([] if threads is None else ["--threads", str(threads)])]
 
 
-def _graph(files: CaseFiles) -> list[str]:
-    """The graph that the runner of ONNX Runtime executes, the only one in the folder that `own_graphs` made."""
-    (table,) = Path(os.environ[CACHE_VARIABLE]).glob("*/graph.json")
+def _graph(files: CaseFiles, graphs: Path) -> list[str]:
+    """The graph that the runner of ONNX Runtime executes."""
+    (table,) = graphs.glob("*/graph.json")
     return [str(table.parent), str(files.weights), str(files.inputs)]
 
 

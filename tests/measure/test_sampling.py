@@ -144,9 +144,6 @@ def test_a_slow_cell_gets_fewer_launches_and_samples_and_says_so(journal):
     assert other.notes == []
 
 
-STARTS = (("fits", int(13.2 * SECOND)), ("does not", int(13.4 * SECOND)))
-
-
 def test_a_slow_first_execution_alone_does_not_make_a_slow_cell(journal):
     # A compiler: seconds for the first execution, milliseconds for every other.
     (entrant,) = sample([FakeRunner("a", journal, [100 * MS], first_ns=15 * SECOND)])
@@ -155,7 +152,8 @@ def test_a_slow_first_execution_alone_does_not_make_a_slow_cell(journal):
 
 
 def test_launches_may_take_twice_the_budget_before_one_is_saved(journal):
-    fits, does_not = (FakeRunner(name, journal, [100 * MS], first_ns=cost) for name, cost in STARTS)
+    fits = FakeRunner("fits", journal, [100 * MS], first_ns=int(13.2 * SECOND))
+    does_not = FakeRunner("does not", journal, [100 * MS], first_ns=int(13.4 * SECOND))
     whole, saved = sample([fits, does_not])
     assert len(whole.launches) == 3
     assert whole.notes == []
