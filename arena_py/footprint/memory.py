@@ -21,10 +21,11 @@ def measure(runner: Runner) -> TaskMemory:
                 return _failed(found, "unsupported", f"{case.contract_task} is not among the tasks that it declares")
             loaded = running.load()
             running.prepare()
-            if not runner.verified_apart:  # A second step would be verified as the first.
+            curve = running.rebind()
+            if not runner.changes_itself:  # Otherwise it has executed, and would be verified as if it had not again.
                 running.run(1)
             used = running.usage()
-            wrong = gate.reason(running.verify())
+            wrong = gate.reason(running.verify(curve))
     except RunnerFailed as error:
         return _failed(found, error.status, error.reason)
     if used is None:

@@ -78,18 +78,33 @@ class Running:
             return used
         return replace(used, device_bytes=gpu.memory_of(self.session.pid))
 
-    def verify(self) -> Verification:
-        """Bind the other inputs, execute on each, and compare every output tensor with the reference."""
-        outputs = self.folder / "outputs.safetensors"
-        curve = self.exercise.rebind(self.session, outputs)
+    def rebind(self) -> list[float]:
+        """Give it the other inputs, of which the reference's outputs are known: all that it executes now is on them.
+
+        Returns:
+            Of a `step` the loss of each; it has executed all of them then, since each changes the weights. Else empty.
+        """
+        if self.files.case.task == "step":
+            return self.exercise.follow(self.session, self._outputs)
+        for inputs in self.exercise.later_inputs:
+            self.session.bind(inputs)
+        return []
+
+    def verify(self, curve: list[float]) -> Verification:
+        """Compare every output tensor of its latest execution, and the losses, with the reference."""
+        self.session.outputs(self._outputs)
         return gate.check(
-            outputs,
+            self._outputs,
             self.files.expected,
             self.files.noise_in(self.exercise.precision),
             self.limits,
             curve=curve,
             reference_curve=self.files.recorded.curve,
         )
+
+    @property
+    def _outputs(self) -> Path:
+        return self.folder / "outputs.safetensors"
 
     def log_tail(self) -> list[str]:
         """The last lines of the runner's log."""
@@ -130,7 +145,7 @@ class Runner:
         return self.candidate.label
 
     @property
-    def verified_apart(self) -> bool:
+    def changes_itself(self) -> bool:
         """`step` changes the weights with every execution."""
         return self.files.case.task == "step"
 

@@ -2,8 +2,9 @@
 
 Every variant that fits into memory has a process that is loaded, prepared and idle; in each round, in an order shuffled
 anew, each takes a turn (`measure/entrant.py` says how long it is and when it was the last). What does not fit waits for
-the next group of the same launch. After the rounds each runner says its peak memory, and in its last launch it is given
-other inputs, executes once more, and the gate compares everything that it computed.
+the next group of the same launch. In its last launch a runner is given other inputs before it is warmed up. After the
+rounds each runner says its peak memory, and the gate compares everything that the last timed execution of all computed.
+One whose executions change the model is compared before its first sample instead, after the reference's own steps.
 """
 
 from __future__ import annotations
@@ -53,8 +54,11 @@ class Process(Protocol):
     def usage(self) -> MemoryUse | None:
         """Peak memory until now; none without a process of its own."""
 
-    def verify(self) -> Verification:
-        """Other inputs, one more execution, and the gate on what it wrote."""
+    def rebind(self) -> list[float]:
+        """Give it other inputs; one that changes itself executes once on each, and these are the losses."""
+
+    def verify(self, curve: list[float]) -> Verification:
+        """The gate on what its latest execution computed, which was after `rebind`, and on the losses."""
 
     def log_tail(self) -> list[str]:
         """The last lines of its log."""
@@ -71,8 +75,8 @@ class Contender(Protocol):
         """A fresh process; it dies with the context."""
 
     @property
-    def verified_apart(self) -> bool:
-        """Whether its executions change the model, so that the gate needs a launch of its own."""
+    def changes_itself(self) -> bool:
+        """Whether its executions change the model, so that only as many as the reference made can be compared."""
 
 
 @dataclass
@@ -125,8 +129,6 @@ class Schedule:
                 waiting = self._group(waiting, launch)
             launch += 1
         for seat in self._seats:
-            if seat.entrant.alive and seat.contender.verified_apart:
-                self._verify_apart(seat)
             seat.entrant.note_samples()
 
     def _group(self, waiting: list[Seat], launch: int) -> list[Seat]:
@@ -172,6 +174,11 @@ class Schedule:
             )
             if use := process.usage():
                 seat.peak_bytes = use.peak_rss_bytes
+            if self._is_last(seat, launch):
+                with self._watch.verifying():
+                    curve = process.rebind()
+                if seat.contender.changes_itself:
+                    self._account(seat, launch, curve)
             self._say(seat, launch, "warming up")
             self._warm_up(seat, launch)
         except RunnerFailed as error:
@@ -228,38 +235,33 @@ class Schedule:
         return turn
 
     def _end(self, seat: Seat, launch: int) -> None:
-        """Peak memory; in the last launch the gate; then the process goes."""
-        entrant, process = seat.entrant, seat.process
-        if process is None:
+        """What is to be known at the end of a launch; then the process goes."""
+        if seat.process is None:
             return
         try:
-            if use := process.usage():
-                seat.peak_bytes = max(seat.peak_bytes or 0, use.peak_rss_bytes)
-                entrant.launches[-1] = replace(
-                    entrant.launches[-1], peak_rss_bytes=use.peak_rss_bytes, device_bytes=use.device_bytes
-                )
-            if launch + 1 == entrant.planned_launches and not seat.contender.verified_apart:
-                self._say(seat, launch, "verifying")
-                with self._watch.verifying():
-                    entrant.verification = process.verify()
+            if not (seat.contender.changes_itself and self._is_last(seat, launch)):
+                self._account(seat, launch, curve=[])
         except RunnerFailed as error:
             self._out(seat, launch, error)
             return
         self._leave(seat, launch)
 
-    def _verify_apart(self, seat: Seat) -> None:
-        """A launch with no execution but those that the reference made, too."""
-        try:
-            self._progress.phase(seat.entrant.label, "verifying in a launch of its own")
-            with self._watch.verifying(), seat.contender.launch() as process:
-                try:
-                    process.load()
-                    process.prepare()
-                    seat.entrant.verification = process.verify()
-                except RunnerFailed as error:
-                    seat.entrant.fail_with(error, process.log_tail())
-        except RunnerFailed as error:
-            seat.entrant.fail_with(error, [])
+    def _account(self, seat: Seat, launch: int, curve: list[float]) -> None:
+        """Peak memory; in the last launch the gate, which comes after it since what it asks for takes memory, too."""
+        entrant, process = seat.entrant, seat.process
+        assert process
+        if use := process.usage():
+            seat.peak_bytes = max(seat.peak_bytes or 0, use.peak_rss_bytes)
+            entrant.launches[-1] = replace(
+                entrant.launches[-1], peak_rss_bytes=use.peak_rss_bytes, device_bytes=use.device_bytes
+            )
+        if self._is_last(seat, launch):
+            self._say(seat, launch, "verifying")
+            with self._watch.verifying():
+                entrant.verification = process.verify(curve)
+
+    def _is_last(self, seat: Seat, launch: int) -> bool:
+        return launch + 1 == seat.entrant.planned_launches
 
     def _out(self, seat: Seat, launch: int, error: RunnerFailed) -> None:
         seat.entrant.fail_with(error, seat.process.log_tail() if seat.process else [])

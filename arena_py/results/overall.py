@@ -13,6 +13,8 @@ from arena_py.results.summary import by_case, ratio
 
 FEWEST_CASES = 2
 """Of one case there is nothing to take a mean of."""
+FAMILIAR = "pytorch"
+"""Of those that passed equally many cases, the framework whose times most readers know."""
 
 
 class Overall(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +31,7 @@ class Overall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def overall(cells: Sequence[Cell], *, seed: int) -> list[Overall]:
-    """Every variant against the one that passed most cases, the first of those.
+    """Every variant against the one that passed most cases; of those `FAMILIAR`'s, else the first.
 
     Args:
         cells: of a whole run, summarised.
@@ -43,7 +45,7 @@ def _of_task(cells: Sequence[Cell], task: str, seed: int) -> Iterator[Overall]:
     passed = Counter(cell.label for cell in ranked)
     if not passed:
         return
-    base = max(passed, key=lambda label: passed[label])
+    base = max(passed, key=lambda label: (passed[label], label.split(":")[0] == FAMILIAR))
     ratios: dict[str, list[Interval]] = {label: [] for label in passed}
     for of_case in by_case(ranked).values():
         theirs = next((cell for cell in of_case if cell.label == base), None)

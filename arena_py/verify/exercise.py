@@ -44,6 +44,16 @@ class Exercise(msgspec.Struct, frozen=True, kw_only=True):
         """Bind the other inputs, execute once on each, and write the last outputs, which the gate compares.
 
         Returns:
+            The losses, as `follow` tells them.
+        """
+        curve = self.follow(session, output)
+        session.outputs(output)
+        return curve
+
+    def follow(self, session: Session, output: Path) -> list[float]:
+        """Bind the other inputs, execute once on each.
+
+        Returns:
             For `step` the loss of every step, that of `prepare` first: each before the update it leads to. NaN where
             the runner wrote none. Empty for the other tasks.
         """
@@ -53,7 +63,6 @@ class Exercise(msgspec.Struct, frozen=True, kw_only=True):
             session.run(1, self.boundary)
             if self.task == "step":
                 curve.append(self._loss(session, output))
-        session.outputs(output)
         return curve
 
     def whole(self, session: Session, output: Path) -> list[float]:

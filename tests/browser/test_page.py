@@ -161,6 +161,16 @@ def test_a_run_without_cells_says_so(opened):
     watched.quiet()
 
 
+def test_many_notes_wait_behind_a_line_that_opens(opened):
+    few, many_notes = ([f"departure {number}" for number in range(count)] for count in (8, 9))
+    page = opened(run(cell("candle:cpu", around(100), notes=few))).open("view=method")
+    assert "departure 7" in page.inner_text("#view-method")
+    page = opened(run(cell("candle:cpu", around(100), notes=many_notes))).open("view=method")
+    assert "departure" not in page.inner_text("#view-method")
+    page.locator("#view-method summary", has_text="All 9").click()
+    page.locator("#view-method li", has_text="departure 8").wait_for()
+
+
 def test_two_thousand_cells_are_there_and_the_table_has_pages(opened):
     watched = opened(many(), viewport={"width": 390, "height": 800})
     page = watched.open()
@@ -207,7 +217,10 @@ def test_a_sweep_has_a_chart_of_how_runners_grow_with_the_size_that_is_chosen(op
     first = view.locator("figure").first
     assert "Not drawn: luminal:cpu on b1s1024 (wrong)" in first.inner_text()
     first.locator("summary").click()
-    row = first.locator("tbody tr", has_text="candle:cpu").locator("td").all_inner_texts()
+    # The table is made when the browser tells that it was opened, which is a task after the click.
+    row = first.locator("tbody tr", has_text="candle:cpu")
+    row.wait_for()
+    row = row.locator("td").all_inner_texts()
     assert (row[1][:4], row[2][:4], row[3]) == ("10.0", "80.0", "8.00 times")
     page = watched.open("view=scaling&across=s&metric=peak_rss_bytes")
     assert "peak memory" in page.locator("#view-scaling figure table, #view-scaling svg").first.text_content()

@@ -51,7 +51,7 @@ class FakeRunner:
     first_ns: int = 20 * MS
     peak_rss_bytes: int = 100
     verification: Verification = RIGHT
-    verified_apart: bool = False
+    changes_itself: bool = False
     fails: dict = field(default_factory=dict)
     """`(operation, launch)` to the error that it answers with."""
     launches: int = 0
@@ -102,7 +102,11 @@ class FakeProcess:
         self.runner._op("usage")
         return MemoryUse(peak_rss_bytes=self.runner.peak_rss_bytes)
 
-    def verify(self):
+    def rebind(self):
+        self.runner._op("rebind")
+        return []
+
+    def verify(self, curve):
         self.runner._op("verify")
         return self.runner.verification
 

@@ -40,7 +40,7 @@ class Simulated:
     machine: Callable[[float], float] = lambda _: 1.0
     """How many times longer everything takes, by the seconds since the start."""
     launch_jitter: float = 0.0
-    verified_apart: bool = False
+    changes_itself: bool = False
     factor: float = field(default=1.0, init=False)
 
     @contextlib.contextmanager
@@ -74,7 +74,10 @@ class Process:
     def usage(self):
         return MemoryUse(peak_rss_bytes=100)
 
-    def verify(self):
+    def rebind(self):
+        return []
+
+    def verify(self, curve):
         return RIGHT
 
     def log_tail(self):

@@ -171,9 +171,9 @@ def test_rounds_bound_every_launch(journal):
     assert [len(entrant.steady(launch)) for launch in range(3)] == [2, 2, 2]
 
 
-@pytest.mark.parametrize("operation", ["launch", "load", "prepare", "usage", "run", "verify"])
+@pytest.mark.parametrize("operation", ["launch", "load", "prepare", "usage", "run", "rebind", "verify"])
 def test_a_runner_that_fails_is_out_and_leaves_the_others_alone(journal, operation):
-    launch = {"launch": 0, "verify": 3}.get(operation, 1)
+    launch = {"launch": 0, "rebind": 3, "verify": 3}.get(operation, 1)
     bad = FakeRunner("bad", journal, fails={(operation, launch): crash()})
     good = FakeRunner("good", journal)
     entrant, other = sample([bad, good])
@@ -212,16 +212,34 @@ def test_the_gate_is_asked_once_in_the_last_launch_after_the_peak(journal):
     assert [launch.peak_rss_bytes for launch in entrant.launches] == [77] * 3
 
 
-def test_a_step_is_verified_in_a_launch_of_its_own(journal):
-    sample([FakeRunner("a", journal, verified_apart=True)])
-    assert [event for _, event in journal][-5:] == ["launch", "load", "prepare", "verify", "closed"]
-    assert [event for _, event in journal].count("verify") == 1
+def test_what_is_verified_is_the_last_timed_execution_on_inputs_that_only_the_last_launch_gets(journal):
+    sample([FakeRunner("a", journal)])
+    events = [event for _, event in journal]
+    last = events[len(events) - events[::-1].index("launch") - 1 :]
+    assert events.count("rebind") == last.count("rebind") == 1
+    assert last[:4] == ["launch", "load", "prepare", "usage"]
+    assert last[4] == "rebind"
+    assert {event.split()[0] for event in last[5:-3]} == {"run"}
+    assert last[-3:] == ["usage", "verify", "closed"]
 
 
-def test_a_failure_while_verified_apart_is_the_cells(journal):
-    runner = FakeRunner("a", journal, verified_apart=True, fails={("verify", 4): crash()})
+def test_a_step_is_verified_before_its_samples_since_each_of_them_is_a_step(journal):
+    (entrant,) = sample([FakeRunner("a", journal, changes_itself=True, peak_rss_bytes=77, verification=WRONG)])
+    events = [event for _, event in journal]
+    last = events[len(events) - events[::-1].index("launch") - 1 :]
+    assert events.count("verify") == last.count("verify") == 1
+    assert last[:7] == ["launch", "load", "prepare", "usage", "rebind", "usage", "verify"]
+    assert {event.split()[0] for event in last[7:-1]} == {"run"}
+    assert entrant.verification == WRONG
+    assert [launch.peak_rss_bytes for launch in entrant.launches] == [77] * 3
+    assert steady(entrant, 2)
+
+
+def test_a_step_that_fails_while_it_is_verified_is_out(journal):
+    runner = FakeRunner("a", journal, changes_itself=True, fails={("verify", 3): crash()})
     (entrant,) = sample([runner])
     assert (entrant.status, entrant.log_tail) == ("crashed", ["its last words"])
+    assert runner.open == 0
 
 
 def test_what_does_not_fit_into_memory_waits_for_the_next_group(journal):

@@ -34,6 +34,11 @@ def test_each_variant_is_compared_with_the_one_that_passed_most_cases():
     ]
 
 
+def test_of_those_that_passed_equally_many_readers_know_the_times_of_pytorch():
+    cells = [steady(label, case, 10) for label in ("burn:flex", "pytorch:eager") for case in CASES]
+    assert [(each.label, each.base) for each in overall(run(*cells).cells, seed=0)] == [("burn:flex", "pytorch:eager")]
+
+
 def test_what_is_wrong_is_in_no_mean_and_is_no_base():
     cells = [steady("pytorch:eager", case, 10, error=WRONG) for case in CASES]
     cells += [steady(label, case, ms) for label, ms in (("burn:flex", 10), ("candle:cpu", 20)) for case in CASES]

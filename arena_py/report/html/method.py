@@ -12,6 +12,9 @@ from arena_py.report.builds import builds
 from arena_py.report.verdict import means, winners
 from arena_py.results.document import Run
 
+SHOWN_NOTES = 8
+"""More of them are behind a line that opens: each is in its cell's panel, too."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -20,6 +23,8 @@ class Section:
     title: str
     terms: list[tuple[str, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    folded: bool = False
+    """Whether the lines are shown only when asked for."""
     head: list[str] = field(default_factory=list)
     body: list[list[str]] = field(default_factory=list)
     commands: str = ""
@@ -32,6 +37,7 @@ class Section:
 
 def sections(run: Run) -> list[Section]:
     """Everything that is not a cell, in the order of a reader's questions."""
+    notes = [f"{cell.case} {cell.label}: {note}" for cell in run.cells for note in cell.notes]
     found = [
         Section("Results", lines=winners(run)),
         Section("Over all cases", lines=means(run)),
@@ -40,7 +46,7 @@ def sections(run: Run) -> list[Section]:
         Section("Noise floor", lines=_floor(run)),
         Section("Where the time went", lines=[text.spent(run.breakdown)] if run.breakdown else []),
         Section("Warnings", lines=run.warnings),
-        Section("Notes", lines=[f"{cell.case} {cell.label}: {note}" for cell in run.cells for note in cell.notes]),
+        Section("Notes", lines=notes, folded=len(notes) > SHOWN_NOTES),
         Section("Versions", head=["runner", "version", "built by", "features", "source", "lock"], body=_versions(run)),
         Section("Builds", lines=builds(run)),
         Section("Kernels that a runner brings itself", lines=_kernels(run)),
