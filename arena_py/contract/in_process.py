@@ -7,6 +7,7 @@ start-up and a peak memory of its own, time limits, and protection: a framework 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import traceback
@@ -77,6 +78,7 @@ class InProcessSession(Session):
     def close(self) -> None:
         """Let go of the model."""
         self._responder = None
+        gc.unfreeze()  # the driver lives on, and so would whatever of the model is in a cycle
 
     def shutdown(self) -> int:
         """Let go of the model; there is nothing that ends."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from test_server import Doubling
+from test_server import Doubling, DoublingModel
 
+from arena_py.contract.adapter import LoadSpec
 from arena_py.contract.in_process import InProcessSession
 from arena_py.contract.messages import ModelSpec, TaskOptions
 from arena_py.contract.session import RunnerFailed, RunnerRefused, Session
@@ -55,6 +58,33 @@ def test_it_gives_the_bits_that_a_process_gives(session: InProcessSession, input
     assert here.keys() == there.keys()
     assert all(here[name].tobytes() == there[name].tobytes() for name in here)
     assert here
+
+
+class Cyclic(Doubling):
+    """Its models refer to themselves, as modules of frameworks do, so that only the collector of garbage frees them."""
+
+    def __init__(self) -> None:
+        self.models: list[weakref.ref[DoublingModel]] = []
+
+    def load(self, spec: LoadSpec) -> DoublingModel:
+        model = super().load(spec)
+        model.itself = model  # type: ignore[attr-defined]
+        self.models.append(weakref.ref(model))
+        return model
+
+
+def test_what_is_not_gone_over_between_samples_is_freed_all_the_same(tmp_path: Path, inputs: Path) -> None:
+    framework = Cyclic()
+    with InProcessSession(lambda: framework, scratch=tmp_path) as session:
+        for _ in range(2):
+            exercised(session, inputs, tmp_path / "out.safetensors")
+            frozen = gc.get_freeze_count()
+            session.run(1)
+            assert gc.get_freeze_count() == frozen > 0
+        gc.collect()
+        assert [model() is None for model in framework.models] == [True, False]
+    gc.collect()
+    assert [model() for model in framework.models] == [None, None]
 
 
 def session_description(session: InProcessSession, apart: Session) -> object:
