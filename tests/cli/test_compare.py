@@ -261,7 +261,7 @@ def test_the_closest_name_is_proposed(world, capsys):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_keeps_results_and_kills_runners(tmp_path, number, code):
-    command = [sys.executable, str(PRETEND), str(tmp_path / "case"), "candle:cpu=good", "burn:flex=hang@bind", "--"]
+    command = [sys.executable, str(PRETEND), str(tmp_path / "case"), "candle:cpu=good", "burn:flex=hang@outputs", "--"]
     command += [*QUICK, "--framework", "candle", "--framework", "burn", "--task", "infer", "--task", "latency"]
     driver = subprocess.Popen(
         [*command, "--output", str(tmp_path / "out")],

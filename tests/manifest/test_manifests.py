@@ -122,7 +122,7 @@ def test_what_is_nested_too_deeply_is_refused(tmp_path: Path, deep: str) -> None
         ("k = 8.0", "k = inf"),
         ("floor = 1e-6", "floor = -1.0"),
         ("half_width = 0.05", "half_width = 0.0"),
-        ("budget_s = 1.0", "budget_s = -1.0"),
+        ("budget_s = 0.3", "budget_s = -1.0"),
         ("[sampling]", "[timeout_s]\njump = 3.0\n\n[sampling]"),
         ("[sampling]", "[timeout_s]\nrun = nan\n\n[sampling]"),
         ("[sampling]", "[sampling]\nseed = -1"),
