@@ -209,6 +209,7 @@ class Sitting:
             observations=observations,
             breakdown=breakdown(cells, [entry.spent for entry in entries], preparation_ns=preparation_ns),
             roofline=self.ceiling.roofline,
+            device_rooflines=self.ceiling.devices,
             warnings=warnings(begun.machine, plan.threads, cells, observations)
             + self.ceiling.problems
             + ([f"the run was cut off and taken up again {_times(len(self.resumed))}"] if self.resumed else [])
@@ -262,6 +263,7 @@ def begins(
             if isinstance(each, NotBuilt)
         },
         roofline=ceiling.roofline,
+        device_rooflines=ceiling.devices,
         flops=ceiling.flops,
         problems=ceiling.problems,
         preparation_ns=preparation_ns,

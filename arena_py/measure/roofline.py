@@ -21,7 +21,7 @@ from arena_py import places, scratch
 from arena_py.build import python_of
 from arena_py.contract import warden
 from arena_py.contract.conditions import runner_environment
-from arena_py.contract.messages import UNREADABLE
+from arena_py.contract.messages import UNREADABLE, Precision
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case
 from arena_py.measure.plan import Plan
@@ -40,13 +40,18 @@ NS_PER_S = 1e9
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-CPU_BACKENDS = ("cpu", "flex")
-"""The backends that compute where the peaks were measured."""
+CPU_BACKENDS = ("cpu", "cpu-compile", "flex")
+"""The backends that compute on the processors."""
+CUDA_BACKENDS = ("cuda", "cuda-compile", "cuda-graphs", "vulkan")
+"""Those that may compute on an NVIDIA device; a cell says on which it did."""
+OF_FLOAT32 = {"f64": 2.0, "f32": 1.0, "tf32": 1.0, "f16": 0.5, "bf16": 0.5}
+"""The size of a parameter, to that of a float32."""
 
 
 class _Peaks(msgspec.Struct, frozen=True):
     flops_per_s: float
     bytes_per_s: float
+    device: str | None = None
 
 
 class _Count(msgspec.Struct, frozen=True):
@@ -62,6 +67,29 @@ def roofline(machine: Machine, threads: int) -> Roofline:
     kept = places.artifacts() / f"roofline-{fingerprint(machine)}-{threads}.json"
     found = _cached(kept, _Peaks, lambda: _run([str(PEAKS), str(threads)], threads))
     return Roofline(flops_per_s=found.flops_per_s, bytes_per_s=found.bytes_per_s, threads=threads)
+
+
+def device_roofline(machine: Machine, threads: int, precision: Precision) -> Roofline:
+    """The peaks of PyTorch's first CUDA device, measured once and kept in `artifacts/roofline-*.json`.
+
+    Args:
+        machine: whose device.
+        threads: of the process that measures.
+        precision: of the matrix products.
+
+    Raises:
+        ArenaError: PyTorch's environment is not built or finds no CUDA device, or the program failed.
+    """
+    devices = hashlib.sha256("\n".join(machine.gpus).encode()).hexdigest()[:8]
+    kept = places.artifacts() / f"roofline-{fingerprint(machine)}-{devices}-{precision}.json"
+    found = _cached(kept, _Peaks, lambda: _run([str(PEAKS), str(threads), "cuda", precision], threads))
+    return Roofline(
+        flops_per_s=found.flops_per_s,
+        bytes_per_s=found.bytes_per_s,
+        threads=threads,
+        device=found.device,
+        precision=precision,
+    )
 
 
 def flops(case: Case) -> int:
@@ -95,7 +123,8 @@ def share(cell: Cell, peak: Roofline) -> float | None:
     if cell.summary is None or cell.flops is None or not cell.parameter_bytes:
         return None
     reads = cell.steps_per_execution if cell.task == "decode" and cell.steps_per_execution else 1
-    least_s = max(cell.flops / peak.flops_per_s, reads * cell.parameter_bytes / peak.bytes_per_s)
+    moved = reads * cell.parameter_bytes * OF_FLOAT32[peak.precision]
+    least_s = max(cell.flops / peak.flops_per_s, moved / peak.bytes_per_s)
     return least_s * NS_PER_S / cell.summary.median_ns.value
 
 
@@ -107,6 +136,7 @@ class Ceiling:
         roofline: of the machine; none where it is not known.
         flops: of one execution, by case.
         problems: why something of it is not known.
+        devices: the rooflines of devices, one a precision.
     """
 
     def __init__(
@@ -115,11 +145,16 @@ class Ceiling:
         roofline: Roofline | None = None,
         flops: Mapping[str, int] | None = None,
         problems: Sequence[str] = (),
+        devices: Sequence[Roofline] = (),
     ) -> None:
         self.roofline = roofline
         self.flops = dict(flops or {})
         self.problems = list(problems)
+        self.devices = list(devices)
         self._cpu = {each.label for each in plan.candidates if each.variant.backend in CPU_BACKENDS}
+        self._precisions = {
+            each.label: each.variant.precision for each in plan.candidates if each.variant.backend in CUDA_BACKENDS
+        }
 
     @classmethod
     def found(cls, plan: Plan, machine: Machine, progress: Progress) -> Ceiling:
@@ -134,6 +169,9 @@ class Ceiling:
         try:
             progress.phase("this machine", "measuring its peaks")
             made.roofline = roofline(machine, plan.threads)
+            for precision in sorted(set(made._precisions.values())) if machine.gpus else ():
+                progress.phase(", ".join(machine.gpus), f"measuring its peaks in {precision}")
+                made.devices.append(device_roofline(machine, plan.threads, precision))
             for case in plan.cases:
                 progress.phase(case.name, "counting its operations")
                 made.flops[case.name] = flops(case)
@@ -144,12 +182,22 @@ class Ceiling:
     def of(self, cells: list[Cell]) -> list[Cell]:
         """The cells with their operations, and what of the peak they reach."""
         counted = [replace(cell, flops=self.flops.get(cell.case)) for cell in cells]
-        if self.roofline is None:
-            return counted
         return [
-            replace(cell, peak_share=share(cell, self.roofline)) if cell.label in self._cpu else cell
-            for cell in counted
+            replace(cell, peak_share=share(cell, peak)) if (peak := self._peak_of(cell)) else cell for cell in counted
         ]
+
+    def _peak_of(self, cell: Cell) -> Roofline | None:
+        """Of what the cell ran on; none where that was not measured."""
+        if cell.label in self._cpu:
+            return self.roofline
+        return next(
+            (
+                each
+                for each in self.devices
+                if (each.device, each.precision) == (cell.device, self._precisions.get(cell.label))
+            ),
+            None,
+        )
 
 
 def _cached(path: Path, type_: type[T], make: Any) -> T:

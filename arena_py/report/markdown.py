@@ -62,7 +62,7 @@ def _facts(run: Run) -> str:
             *machine.gpus,
             f"{run.threads} threads, {sampling.launches} launches, at least {sampling.min_samples} samples, "
             f"{sampling.budget_s:g} s a cell or ± {sampling.half_width:.1%}, seed {run.seed}",
-            *([text.peaks(run.roofline)] if run.roofline else []),
+            *(text.peaks(each) for each in (run.roofline, *run.device_rooflines) if each),
             f"arena {run.arena}, {run.started} to {run.finished or 'an interruption'}",
             " ".join(run.command),
         ]

@@ -118,8 +118,10 @@ def spent(found: Breakdown) -> str:
 
 
 def peaks(found: Roofline) -> str:
-    """The machine's roofline in one line."""
+    """The roofline of the machine or of a device in one line."""
+    whose = f"of {found.device}" if found.device else f"with {found.threads} threads"
+    precision = "float32" if found.precision == "f32" else found.precision
     return (
-        f"measured peaks with {found.threads} threads: {number(found.flops_per_s / 1e9)} GFLOP/s in float32 matrix "
-        f"products, {number(found.bytes_per_s / 1e9)} GB/s from and to memory"
+        f"measured peaks {whose}: {number(found.flops_per_s / 1e9)} GFLOP/s in {precision} matrix products, "
+        f"{number(found.bytes_per_s / 1e9)} GB/s from and to memory"
     )

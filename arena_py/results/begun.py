@@ -78,6 +78,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True, tag="begun"):
     problems: list[str]
     """Of the roofline."""
     preparation_ns: int
+    device_rooflines: list[Roofline] = []
 
 
 def facts(plan: Plan, runners: Mapping[str, Any], machine: Machine) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     flops: int | None = None
     """Of one execution: matrix products and convolutions of the canonical module, an addition counted as one."""
     peak_share: float | None = None
-    """Of the machine's roofline that it reaches (`measure/roofline.py`); CPU variants only."""
+    """Of the roofline that it reaches of what it ran on (`measure/roofline.py`)."""
     shipped_bytes: int | None = None
     """Bytes of the executable, or of the framework's environment."""
     verification: Verification | None = None
@@ -280,5 +280,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Of the machine, one a round of each case."""
     breakdown: Breakdown | None = None
     roofline: Roofline | None = None
-    """Absent where it could not be measured; a warning says why."""
+    """Of the processors; absent where it could not be measured; a warning says why."""
+    device_rooflines: list[Roofline] = []
+    """Of devices that were to be compared, one a precision."""
     warnings: list[str] = []

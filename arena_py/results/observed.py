@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from arena_py.contract.messages import Precision
+
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A device of NVIDIA's, as its driver tells; what it does not tell is absent."""
@@ -67,10 +69,14 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Roofline(msgspec.Struct, frozen=True, kw_only=True):
-    """The most that the machine's processors did, with as many threads as the runners have."""
+    """The most that the machine's processors did, with as many threads as the runners have, or one of its devices."""
 
     flops_per_s: float
-    """In float32 matrix products."""
+    """In matrix products."""
     bytes_per_s: float
     """From and to memory."""
     threads: int
+    device: str | None = None
+    """The name of the device; absent of the processors."""
+    precision: Precision = "f32"
+    """Of the matrix products."""

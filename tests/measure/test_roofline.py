@@ -62,6 +62,46 @@ def test_only_variants_of_the_processor_are_compared_with_its_peak(plan, monkeyp
     assert (on_vulkan.peak_share, on_vulkan.flops) == (None, 10**9)
 
 
+def test_a_device_has_a_peak_in_each_precision_and_only_its_own_cells_are_compared_with_it(monkeypatch):
+    def measured(machine, threads, precision):
+        flops = {"f32": 1e12, "tf32": 1e13}[precision]
+        return Roofline(flops_per_s=flops, bytes_per_s=1e12, threads=threads, device="H200", precision=precision)
+
+    variants = ["candle:cuda", "candle:cuda-tf32", "meganeura:vulkan"]
+    plan = make_plan(Selection(models=["llama-tiny"], tasks=["infer"], frameworks=variants))
+    monkeypatch.setattr(roofline, "roofline", lambda machine, threads: PEAK)
+    monkeypatch.setattr(roofline, "device_roofline", measured)
+    monkeypatch.setattr(roofline, "flops", lambda case: 10**10)
+    machine = replace(run().machine, gpus=["H200, driver 580"])
+    ceiling = roofline.Ceiling.found(plan, machine, Recorder())
+    assert {each.precision for each in ceiling.devices} == {"f32", "tf32"}
+    cells = [
+        replace(
+            timed(20, 0, 10**6, case="llama-tiny/infer/b2s12"),
+            framework=name.split(":")[0],
+            variant=name.split(":")[1],
+            device=device,
+        )
+        for name, device in zip([*variants, variants[2]], ["H200", "H200", "H200", "llvmpipe"], strict=True)
+    ]
+    shares = [each.peak_share for each in ceiling.of(cells)]
+    assert shares[:3] == pytest.approx([0.5, 0.05, 0.5], rel=0.01)
+    assert shares[3] is None
+
+
+def test_half_the_bytes_of_a_parameter_are_half_the_time():
+    bf16 = replace(PEAK, precision="bf16")
+    assert roofline.share(timed(20, 1, 10**8), bf16) == pytest.approx(0.25, rel=0.01)
+
+
+def test_without_a_cuda_device_its_peak_is_an_error(pytorch_python, tmp_path, monkeypatch):
+    monkeypatch.setattr(roofline, "python_of", lambda _: pytorch_python)
+    monkeypatch.setenv("ARENA_ARTIFACTS", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ArenaError, match="PyTorch finds no CUDA device"):
+        roofline.device_roofline(run().machine, 1, "f32")
+
+
 def test_what_cannot_be_measured_is_a_warning_not_an_end(plan, monkeypatch):
     def broken(machine, threads):
         raise ArenaError("pytorch is not built")

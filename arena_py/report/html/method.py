@@ -76,7 +76,7 @@ def _machine(run: Run) -> list[tuple[str, str]]:
         ("load before", ", ".join(f"{load:.2f}" for load in machine.load_average) or "not known"),
         ("Python of the driver", machine.python),
     ]
-    return facts + ([("roofline", text.peaks(run.roofline))] if run.roofline else [])
+    return facts + [("roofline", text.peaks(each)) for each in (run.roofline, *run.device_rooflines) if each]
 
 
 def _settings(run: Run) -> list[tuple[str, str]]:
