@@ -25,6 +25,7 @@ USAGE = 2
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 ROOM = "free some room, or set ARENA_ARTIFACTS to a folder on another disk"
+INSTALL = "install Arena with what it depends on: pip install -e . in its checkout, or use the Python that has it"
 RIGHTS = "set ARENA_ARTIFACTS to a folder that you may write"
 CIRCUMSTANCES = {
     errno.ENOSPC: ROOM,
@@ -149,6 +150,8 @@ def _unforeseen(error: Exception, words: list[str]) -> int:
     if isinstance(error, OSError) and error.errno in CIRCUMSTANCES:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{(error.strerror or str(error)).lower()}", CIRCUMSTANCES[error.errno], WRONG)
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] != "arena_py":
+        return _fail(f"this Python ({sys.executable}) has no {error.name.split('.')[0]}", INSTALL, USAGE)
     import traceback
 
     traceback.print_exc()

@@ -99,6 +99,26 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(app, "_dispatch", dispatch)
 
 
+def test_a_package_that_is_not_installed_is_told_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(monkeypatch, ModuleNotFoundError("No module named 'cyclopts.core'", name="cyclopts.core"))
+
+    assert app.main(["list"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: this Python ({sys.executable}) has no cyclopts\nhint: install Arena")
+    assert "Traceback" not in told
+
+
+def test_a_module_that_arena_itself_lacks_is_a_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(monkeypatch, ModuleNotFoundError("No module named 'arena_py.gone'", name="arena_py.gone"))
+
+    assert app.main(["list"]) == 1
+    assert "this is a bug" in capsys.readouterr().err
+
+
 def test_an_error_for_the_user_has_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from configurations import CASES
 from safetensors.numpy import load_file, save_file
 
+from arena_py import places
 from arena_py.contract.messages import AdamW, ModelSpec, Sgd, TaskName, TaskOptions
 from arena_py.contract.session import RunnerRefused, Session
 from arena_py.verify.canon import Canon
@@ -205,6 +207,41 @@ def test_an_export_that_fails_leaves_nothing(private: Target, tmp_path: Path) ->
             session.prepare("infer", GOLDEN["resnet-tiny"].inputs)
     assert caught.value.code == "internal"
     assert not list(tmp_path.glob("graphs/*"))
+
+
+@pytest.mark.parametrize(
+    ("forward", "operation"),
+    [
+        ("torch.conv_transpose2d(torch.ones(1, 2, 4, 4), values, stride=2)", "a transposed convolution"),
+        ("torch.embedding(values[0, 0], torch.tensor([0, 1, 0]), scale_grad_by_freq=True)", "the frequency of ids"),
+        (
+            "torch.batch_norm(values, torch.ones(3), torch.zeros(3), None, None, True, 0.1, 1e-5, False)",
+            "the batch's own statistics",
+        ),
+    ],
+)
+def test_a_gradient_without_a_lowering_is_unsupported_by_name(target: Target, forward: str, operation: str) -> None:
+    exporter = places.artifacts() / "env" / "onnxruntime-exporter" / "bin" / "python"
+    code = f"""
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from arena_py.contract.adapter import RunnerError
+from arena_py.frameworks.onnx.gradients import TABLE
+
+def traced(values):
+    values = values.detach().requires_grad_()
+    return torch.autograd.grad(({forward}).square().sum(), values)
+
+try:
+    make_fx(traced, decomposition_table=TABLE)(torch.randn(2, 3, 4, 4))
+except RunnerError as error:
+    print(error.code, error.message)
+"""
+    environment = target.environment | {"PYTHONPATH": str(places.PACKAGE.parent)}
+    done = subprocess.run([exporter, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("unsupported "), done.stdout
+    assert operation in done.stdout
 
 
 def test_a_provider_that_the_package_lacks_is_unsupported(session: Session) -> None:

@@ -59,6 +59,9 @@ class Target:
             raise RunnerError("device_unavailable", f"this build of onnxruntime has no {self.provider}")
         if self.device == "cpu":
             return
+        if self.device == "cuda":
+            # From the packages beside it (`nvidia/*/lib`): the dynamic linker does not look there.
+            onnxruntime.preload_dlls()
         try:
             onnxruntime.OrtValue.ortvalue_from_shape_and_type([1], np.float32, self.device, 0)
         except Exception as error:
