@@ -1,6 +1,8 @@
 """SmolLM2-135M through transformers alone, without Arena: what the PyTorch row of a comparison is held against.
 
-    artifacts/env/pytorch/bin/python benchmarks/direct_pytorch.py [--iterations N] [--task infer|train]
+    artifacts/env/pytorch/bin/python benchmarks/direct_pytorch.py [--iterations N] [--task infer|train] [--device cuda]
+
+On another device an execution begins with ids in host memory and ends with the logits, or every gradient, there.
 
 Prints one line of JSON: seconds of user CPU and nanoseconds of wall clock for each execution.
 """
@@ -27,20 +29,23 @@ def main() -> None:
     options.add_argument("--iterations", type=int, default=20)
     options.add_argument("--task", choices=["infer", "train"], default="infer")
     options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--device", default="cpu")
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(**CONFIG)).eval()
+    model = LlamaForCausalLM(LlamaConfig(**CONFIG)).eval().to(chosen.device)
     ids = torch.randint(CONFIG["vocab_size"], (1, 128))
     samples_ns, user_s = [], []
     for _ in range(chosen.iterations + 1):  # the first is not counted
         cpu, start = resource.getrusage(resource.RUSAGE_SELF).ru_utime, time.perf_counter_ns()
+        given = ids.to(chosen.device)
         if chosen.task == "train":
             model.zero_grad(set_to_none=True)
-            model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+            model(input_ids=given, labels=given, use_cache=False).loss.backward()
+            _ = [parameter.grad.cpu() for parameter in model.parameters()]
         else:
             with torch.inference_mode():
-                model(input_ids=ids, use_cache=False)
+                model(input_ids=given, use_cache=False).logits.cpu()
         samples_ns.append(time.perf_counter_ns() - start)
         user_s.append(resource.getrusage(resource.RUSAGE_SELF).ru_utime - cpu)
     print(json.dumps({"task": chosen.task, "samples_ns": samples_ns[1:], "user_s": user_s[1:]}))
