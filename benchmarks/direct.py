@@ -34,18 +34,19 @@ def direct(
     """
     known: dict[str, Callable[[], list[str]]] = {
         "pytorch": lambda: _python("pytorch", threads),
+        "pytorch:cuda": lambda: [*_python("pytorch", threads), "--device", "cuda"],
         "jax": lambda: _python("jax", threads),
         "mlx": lambda: _python("mlx", None),
         "llama-cpp": lambda: _python("llama-cpp", threads),
         "onnxruntime": lambda: [*_python("onnxruntime", threads), *_graph(files, graphs)],
         "candle": lambda: _candle(files, stack),
     }
-    names = dict.fromkeys(label.partition(":")[0] for label in runners)
+    names = dict.fromkeys(label if label in known else label.partition(":")[0] for label in runners)
     return {f"direct {name}": _block(known[name](), threads) for name in names if name in known}
 
 
 def _block(command: list[str], threads: int) -> Block:
-    counted = ["--iterations"] if command[0].endswith(("python", "python.exe")) else []
+    counted = ["--iterations"] if Path(command[0]).name.startswith("python") else []
     return lambda count: _run([*command, *counted, str(count)], threads)
 
 

@@ -1,6 +1,7 @@
 """Arena's rows beside the frameworks called directly, and beside each other, in alternating blocks of one run.
 
     python benchmarks/side_by_side.py [--case smollm2-135m/infer/b1s128]... [--rounds 8] [--iterations 5]
+        [--framework pytorch:cuda]... [--python-env current]
 
 Without a case: the inference and the training of each model of the suite `standard`. Every round gives each contender
 one block, in an order shuffled anew; a block is one `run` of a runner that stays alive, or a start of a direct program
@@ -21,6 +22,7 @@ import numpy as np
 from direct import Block, direct
 
 from arena_py.build import Built, locate
+from arena_py.build.current import using
 from arena_py.contract.session import Session
 from arena_py.frameworks.onnx.graphs import CACHE_VARIABLE
 from arena_py.manifest import Case, frameworks, model, suite
@@ -32,6 +34,7 @@ from arena_py.verify.canon import Canon
 BARS = {
     "infer": (
         ("pytorch:eager", "direct pytorch", 1.02),
+        ("pytorch:cuda", "direct pytorch:cuda", 1.02),
         ("candle:cpu", "direct candle", 1.25),
         ("jax:cpu", "direct jax", 1.02),
         ("llama-cpp:cpu", "direct llama-cpp", 1.02),
@@ -54,7 +57,13 @@ def main() -> int:
     parser.add_argument("--iterations", type=int, default=5, help="executions of one block")
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--framework", action="append", help="FRAMEWORK[:VARIANT]; all that are built")
+    parser.add_argument("--python-env", choices=["own", "current"], default="own", help="as of `compare`")
     options = parser.parse_args()
+    with using(options.python_env):
+        return _side_by_side(options)
+
+
+def _side_by_side(options: argparse.Namespace) -> int:
     missed = 0
     for name in options.case or _standard():
         case = next(each for each in model(name.partition("/")[0]).cases if each.name == name)
