@@ -25,7 +25,7 @@ from arena_py.contract.messages import UNREADABLE, Precision
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case
 from arena_py.measure.plan import Plan
-from arena_py.measure.progress import Progress
+from arena_py.measure.progress import Progress, Silent
 from arena_py.results import store
 from arena_py.results.document import Cell, Machine
 from arena_py.results.noise import fingerprint
@@ -58,31 +58,47 @@ class _Count(msgspec.Struct, frozen=True):
     flops: int
 
 
-def roofline(machine: Machine, threads: int) -> Roofline:
+def roofline(machine: Machine, threads: int, progress: Progress | None = None) -> Roofline:
     """The peaks of this machine with so many threads, measured once and kept in `artifacts/roofline-*.json`.
+
+    Args:
+        machine: this one.
+        threads: of the process that measures.
+        progress: told when they are measured.
 
     Raises:
         ArenaError: PyTorch's environment is not built, or the program failed.
     """
     kept = places.artifacts() / f"roofline-{fingerprint(machine)}-{threads}.json"
-    found = _cached(kept, _Peaks, lambda: _run([str(PEAKS), str(threads)], threads))
+
+    def measured() -> bytes:
+        (progress or Silent()).phase("this machine", "measuring its peaks")
+        return _run([str(PEAKS), str(threads)], threads)
+
+    found = _cached(kept, _Peaks, measured)
     return Roofline(flops_per_s=found.flops_per_s, bytes_per_s=found.bytes_per_s, threads=threads)
 
 
-def device_roofline(machine: Machine, threads: int, precision: Precision) -> Roofline:
+def device_roofline(machine: Machine, threads: int, precision: Precision, progress: Progress | None = None) -> Roofline:
     """The peaks of PyTorch's first CUDA device, measured once and kept in `artifacts/roofline-*.json`.
 
     Args:
         machine: whose device.
         threads: of the process that measures.
         precision: of the matrix products.
+        progress: told when they are measured.
 
     Raises:
         ArenaError: PyTorch's environment is not built or finds no CUDA device, or the program failed.
     """
     devices = hashlib.sha256("\n".join(machine.gpus).encode()).hexdigest()[:8]
     kept = places.artifacts() / f"roofline-{fingerprint(machine)}-{devices}-{precision}.json"
-    found = _cached(kept, _Peaks, lambda: _run([str(PEAKS), str(threads), "cuda", precision], threads))
+
+    def measured() -> bytes:
+        (progress or Silent()).phase(", ".join(machine.gpus), f"measuring its peaks in {precision}")
+        return _run([str(PEAKS), str(threads), "cuda", precision], threads)
+
+    found = _cached(kept, _Peaks, measured)
     return Roofline(
         flops_per_s=found.flops_per_s,
         bytes_per_s=found.bytes_per_s,
@@ -92,8 +108,12 @@ def device_roofline(machine: Machine, threads: int, precision: Precision) -> Roo
     )
 
 
-def flops(case: Case) -> int:
+def flops(case: Case, progress: Progress | None = None) -> int:
     """The floating-point operations of one execution, counted once and kept in `artifacts/flops/`.
+
+    Args:
+        case: whose they are.
+        progress: told when they are counted.
 
     Raises:
         ArenaError: they cannot be counted.
@@ -110,6 +130,7 @@ def flops(case: Case) -> int:
     kept = places.artifacts() / "flops" / f"{hashlib.sha256(recipe).hexdigest()[:16]}.json"
 
     def counted() -> bytes:
+        (progress or Silent()).phase(case.name, "counting its operations")
         with scratch.folder() as folder:
             path = folder / "spec.json"
             path.write_bytes(content)
@@ -167,14 +188,11 @@ class Ceiling:
         """
         made = cls(plan)
         try:
-            progress.phase("this machine", "measuring its peaks")
-            made.roofline = roofline(machine, plan.threads)
+            made.roofline = roofline(machine, plan.threads, progress)
             for precision in sorted(set(made._precisions.values())) if machine.gpus else ():
-                progress.phase(", ".join(machine.gpus), f"measuring its peaks in {precision}")
-                made.devices.append(device_roofline(machine, plan.threads, precision))
+                made.devices.append(device_roofline(machine, plan.threads, precision, progress))
             for case in plan.cases:
-                progress.phase(case.name, "counting its operations")
-                made.flops[case.name] = flops(case)
+                made.flops[case.name] = flops(case, progress)
         except ArenaError as error:
             made.problems.append(f"no share of the machine's peak: {error.message}")
         return made

@@ -125,6 +125,34 @@ def independent_ratio(
     return _interval(value, within, whole, jackknife, count=min(int(of_a.max()), int(of_b.max())) + 1)
 
 
+def share_interval(parts: Sequence[tuple[float, int]], *, seed: int) -> Interval:
+    """What is counted by a meter, for each of what it is shared by: the sum of one over the sum of the other.
+
+    Of a turn that is shorter than its steps a meter tells nothing; the sum over all turns it tells right. The interval
+    is the bootstrap over turns, by percentiles (Efron & Tibshirani 1993, section 13.3). With fewer than six turns it
+    is the range of the turns, as sure as the range of so many is of a median.
+
+    Args:
+        parts: of each turn, what was counted and how many executions shared it.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: there is no turn.
+    """
+    if not parts:
+        raise ValueError("no turns")
+    counted, shared = np.asarray(parts, dtype=np.float64).T
+    value = float(counted.sum() / shared.sum())
+    if len(parts) < FEWEST_FOR_INTERVAL:
+        each = counted / shared
+        return Interval(value, float(each.min()), float(each.max()), range_confidence(len(parts)))
+    drawn = np.random.default_rng(seed).integers(0, len(parts), (resampling.RESAMPLES, len(parts)))
+    shares = counted[drawn].sum(axis=1) / shared[drawn].sum(axis=1)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (float(each) for each in np.quantile(shares, [tail, 1 - tail]))
+    return Interval(value, min(low, value), max(high, value))
+
+
 def geometric_mean(ratios: Sequence[Interval]) -> Interval:
     """The geometric mean of the ratios of several cases, the only mean that does not depend on what is divided by what.
 

@@ -14,6 +14,8 @@ from arena_py.results.summary import NS_PER_S, steady
 
 SHORTEST_S = 1.0
 """Counted in all: NVML's counter moves about ten times a second, RAPL's a thousand times."""
+STILL_SHARE = 0.05
+"""Of the turns, in which a counter may say that nothing was taken."""
 
 
 def with_energy(cells: Sequence[Cell], observations: Sequence[Observation], *, seed: int) -> list[Cell]:
@@ -33,12 +35,9 @@ def _energy(cell: Cell, observations: Sequence[Observation], seed: int) -> Energ
     if not parts:
         return None
     doubts = list(_doubts(cell, turns, observations))
-    launches = [turn.launch for turn in turns]
     return Energy(
         joules={
-            part: statistics.median_interval(
-                [[turn.joules[part] / len(turn.ns)] for turn in turns], seed=seed, launches=launches
-            )
+            part: statistics.share_interval([(turn.joules[part], len(turn.ns)) for turn in turns], seed=seed)
             for part in sorted(parts)
         },
         valid=not doubts,
@@ -50,9 +49,15 @@ def _doubts(cell: Cell, turns: Sequence[Turn], observations: Sequence[Observatio
     counted_s = sum(sum(turn.ns) for turn in turns) / NS_PER_S
     if counted_s < SHORTEST_S:
         yield f"counted over {counted_s:.2g} s, less than the {SHORTEST_S:g} s that the counters' steps ask for"
-    still = [part for part in turns[0].joules if not any(turn.joules.get(part) for turn in turns)]
-    if still:
-        yield f"the counter of the {' and the '.join(still)} did not move"
+    for part in sorted(turns[0].joules):
+        still = sum(not turn.joules.get(part) for turn in turns)
+        if still == len(turns):
+            yield f"the counter of the {part} did not move"
+        elif still > STILL_SHARE * len(turns):
+            yield (
+                f"the counter of the {part} did not move in {still} of {len(turns)} turns: they are shorter than its "
+                "steps, so that a turn is told some of what was before it"
+            )
     others = max((each.others_threads or 0.0 for each in observations), default=0.0)
     if others > OTHERS_SHARE * cell.threads:
         yield f"other programs took {others:.2g} processors meanwhile, and their joules are counted too"

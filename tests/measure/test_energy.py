@@ -113,6 +113,19 @@ def test_an_execution_has_its_share_of_the_turns_joules():
     assert text.energy_of(found) == "4.00 J cpu"
 
 
+def test_a_counter_that_moves_in_steps_is_summed_and_doubted():
+    # Every third turn is told the joules of three: the median would be 0.
+    (cell_,) = metered(0.0)
+    turns = [
+        msgspec.structs.replace(turn, joules={"cpu": 24.0 if n % 3 == 2 else 0.0}) for n, turn in enumerate(cell_.turns)
+    ]
+    (found,) = with_energy([msgspec.structs.replace(cell_, turns=turns)], [], seed=0)
+    joules = found.energy.joules["cpu"]
+    assert joules.value == 4.0
+    assert 0.0 < joules.low < 4.0 < joules.high < 12.0
+    assert "did not move in 8 of 12 turns" in found.energy.doubts[0]
+
+
 def test_without_a_counter_there_is_no_energy():
     (found,) = with_energy(metered(None), [], seed=0)
     assert found.energy is None

@@ -51,8 +51,8 @@ def plan():
 
 
 def test_only_variants_of_the_processor_are_compared_with_its_peak(plan, monkeypatch):
-    monkeypatch.setattr(roofline, "roofline", lambda machine, threads: PEAK)
-    monkeypatch.setattr(roofline, "flops", lambda case: 10**9)
+    monkeypatch.setattr(roofline, "roofline", lambda machine, threads, progress: PEAK)
+    monkeypatch.setattr(roofline, "flops", lambda case, progress: 10**9)
     ceiling = roofline.Ceiling.found(plan, run().machine, Recorder())
     names = ("candle:cpu", "meganeura:vulkan")
     cells = [replace(timed(20, 0, 10**6, case="llama-tiny/infer/b2s12"), framework=name.split(":")[0],
@@ -63,15 +63,15 @@ def test_only_variants_of_the_processor_are_compared_with_its_peak(plan, monkeyp
 
 
 def test_a_device_has_a_peak_in_each_precision_and_only_its_own_cells_are_compared_with_it(monkeypatch):
-    def measured(machine, threads, precision):
+    def measured(machine, threads, precision, progress):
         flops = {"f32": 1e12, "tf32": 1e13}[precision]
         return Roofline(flops_per_s=flops, bytes_per_s=1e12, threads=threads, device="H200", precision=precision)
 
     variants = ["candle:cuda", "candle:cuda-tf32", "meganeura:vulkan"]
     plan = make_plan(Selection(models=["llama-tiny"], tasks=["infer"], frameworks=variants))
-    monkeypatch.setattr(roofline, "roofline", lambda machine, threads: PEAK)
+    monkeypatch.setattr(roofline, "roofline", lambda machine, threads, progress: PEAK)
     monkeypatch.setattr(roofline, "device_roofline", measured)
-    monkeypatch.setattr(roofline, "flops", lambda case: 10**10)
+    monkeypatch.setattr(roofline, "flops", lambda case, progress: 10**10)
     machine = replace(run().machine, gpus=["H200, driver 580"])
     ceiling = roofline.Ceiling.found(plan, machine, Recorder())
     assert {each.precision for each in ceiling.devices} == {"f32", "tf32"}
@@ -103,7 +103,7 @@ def test_without_a_cuda_device_its_peak_is_an_error(pytorch_python, tmp_path, mo
 
 
 def test_what_cannot_be_measured_is_a_warning_not_an_end(plan, monkeypatch):
-    def broken(machine, threads):
+    def broken(machine, threads, progress):
         raise ArenaError("pytorch is not built")
 
     monkeypatch.setattr(roofline, "roofline", broken)
@@ -131,9 +131,13 @@ def test_operations_are_counted_on_the_canonical_module_and_kept(pytorch_python,
 def test_peaks_are_measured_once(pytorch_python, tmp_path, monkeypatch):
     monkeypatch.setattr(roofline, "python_of", lambda _: pytorch_python)
     monkeypatch.setenv("ARENA_ARTIFACTS", str(tmp_path))
-    found = roofline.roofline(run().machine, 1)
+    told = Recorder()
+    found = roofline.roofline(run().machine, 1, told)
+    assert "measuring its peaks" in str(told.phases)
     assert found.threads == 1
     assert found.flops_per_s > 1e8
     assert found.bytes_per_s > 1e7
     monkeypatch.setattr(roofline, "_run", lambda *_: pytest.fail("measured again"))
-    assert roofline.roofline(run().machine, 1) == found
+    silent = Recorder()
+    assert roofline.roofline(run().machine, 1, silent) == found
+    assert not silent.phases
