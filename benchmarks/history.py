@@ -7,6 +7,7 @@ The store is made of copies of one document under a temporary folder, each with 
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import subprocess
@@ -52,4 +53,6 @@ def _fill(count: int, first: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="?", type=int, default=10_000)
+    main(parser.parse_args().runs)

@@ -7,6 +7,7 @@ Ends with 1 when a verdict is not the right one, a process or a file is left, or
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +21,12 @@ MIB = 1 << 20
 
 
 def main() -> int:
-    chosen = [each for each in BEHAVIOURS if not sys.argv[1:] or each.name in sys.argv[1:]]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("behaviour", nargs="*", help="all when absent")
+    names = parser.parse_args().behaviour
+    if unknown := set(names) - {each.name for each in BEHAVIOURS}:
+        parser.error(f"no such behaviour: {', '.join(sorted(unknown))}")
+    chosen = [each for each in BEHAVIOURS if not names or each.name in names]
     rows, bad = [], 0
     for behaviour in chosen:
         with tempfile.TemporaryDirectory() as folder:
@@ -32,8 +38,8 @@ def main() -> int:
         rows.append(
             [behaviour.name, outcome.status, f"{outcome.seconds:.1f}", *left, outcome.good_status, outcome.reason[:60]]
         )
-    names = ["behaviour", "status", "s", "processes", "files", "driver MiB", "the other", "reason"]
-    print(tabulate(rows, names, tablefmt="github", disable_numparse=True))
+    columns = ["behaviour", "status", "s", "processes", "files", "driver MiB", "the other", "reason"]
+    print(tabulate(rows, columns, tablefmt="github", disable_numparse=True))
     print(f"\n{len(rows)} behaviours, {bad} not as they must be")
     return int(bad > 0)
 

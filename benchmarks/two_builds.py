@@ -18,7 +18,8 @@ from pathlib import Path
 
 from contract_overhead import find
 
-from arena_py.contract.session import SETTLED_S, RunnerFailed, Session
+from arena_py.contract.conditions import SETTLED_S
+from arena_py.contract.session import RunnerFailed, Session
 from arena_py.errors import ArenaError
 from arena_py.manifest.framework import parse
 from arena_py.measure.machine import physical_cores
