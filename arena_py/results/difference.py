@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from arena_py.measure import statistics
 from arena_py.results.document import Cell, Interval, Run
 from arena_py.results.noise import Floor, floor_of
+from arena_py.results.observed import Roofline
 from arena_py.results.overall import Overall
 from arena_py.results.summary import steady
 
@@ -19,8 +20,24 @@ Verdict: TypeAlias = Literal[
     "regression", "improvement", "tie", "newly wrong", "newly right", "not ranked", "gone", "new"
 ]
 BROKEN = ("wrong", "out_of_memory", "crashed", "timed_out", "not_built")
-MACHINE = ("cpu", "cores", "usable_threads", "memory_bytes", "architecture", "system", "kernel", "virtual", "governor")
+MACHINE = (
+    "cpu",
+    "cores",
+    "usable_threads",
+    "memory_bytes",
+    "architecture",
+    "system",
+    "kernel",
+    "virtual",
+    "governor",
+    "gpus",
+)
 """The facts of a machine that change its numbers."""
+
+
+PEAKS_SHARE = 0.1
+"""By which the measured peaks of one machine may differ: those of virtual ones differ by more from host to host."""
+GIGA = 1e9
 
 
 class CellDifference(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +136,7 @@ def _overall(cells: Iterable[CellDifference]) -> list[Overall]:
 def _caveats(before: Run, after: Run) -> Iterator[str]:
     for name in MACHINE:
         yield from _unequal(f"machine, {name}", getattr(before.machine, name), getattr(after.machine, name))
+    yield from _peaks(before.roofline, after.roofline)
     yield from _unequal("arena", before.arena, after.arena)
     yield from _unequal("threads", before.threads, after.threads)
     yield from _unequal("sampling", before.settings.sampling, after.settings.sampling)
@@ -138,6 +156,21 @@ def _caveats(before: Run, after: Run) -> Iterator[str]:
                 if line not in said:
                     said.add(line)
                     yield line
+
+
+def _peaks(before: Roofline | None, after: Roofline | None) -> Iterator[str]:
+    """Two machines of one name, such as virtual ones on unlike hosts, are known by what they reach."""
+    if before is None or after is None or before.threads != after.threads:
+        return
+    for what, old, new, unit in (
+        ("arithmetic", before.flops_per_s, after.flops_per_s, "GFLOP/s"),
+        ("memory", before.bytes_per_s, after.bytes_per_s, "GB/s"),
+    ):
+        if abs(new / old - 1) > PEAKS_SHARE:
+            yield (
+                f"measured peak of {what}: {old / GIGA:,.0f} {unit}, now {new / GIGA:,.0f}: another machine of the "
+                "same name, or one that was busy when its peaks were measured"
+            )
 
 
 def _builds(old: Cell, new: Cell) -> Iterator[tuple[str, tuple[Any, Any]]]:

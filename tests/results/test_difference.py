@@ -10,6 +10,7 @@ from arena_py.errors import ArenaError
 from arena_py.results import baselines, noise, store
 from arena_py.results.difference import difference
 from arena_py.results.noise import Floor, TaskFloor
+from arena_py.results.observed import Roofline
 
 
 def verdicts(found):
@@ -105,6 +106,17 @@ def test_everything_that_is_not_the_same_is_said(before):
         "candle:cpu, threads: 2, now 8",
     ):
         assert part in told
+
+
+def test_a_machine_of_the_same_name_is_known_by_its_peaks(before):
+    slow = replace(before, roofline=Roofline(flops_per_s=1.5e12, bytes_per_s=100e9, threads=16))
+    fast = replace(before, roofline=Roofline(flops_per_s=1.74e12, bytes_per_s=105e9, threads=16))
+    (caveat,) = difference(slow, fast).caveats
+    assert "measured peak of arithmetic: 1,500 GFLOP/s, now 1,740" in caveat
+    assert not difference(slow, slow).caveats
+    assert not difference(slow, before).caveats
+    other = replace(before, machine=replace(before.machine, gpus=["H200, driver 580"]))
+    assert "machine, gpus" in difference(before, other).caveats[0]
 
 
 def test_the_mean_over_cases_is_geometric(before):
