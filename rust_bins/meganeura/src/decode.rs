@@ -133,10 +133,10 @@ impl Decode {
     /// Runs a session and reads its logits `[B, V]`.
     fn run(&self, session: &mut Session) -> Vec<f32> {
         session.step();
-        let mut logits = Vec::new();
-        self.readback.borrow_mut().read(session, &[(0, self.width())], |_, values| logits = values.to_vec());
+        let mut readback = self.readback.borrow_mut();
+        readback.read(session, &[(0, self.width())]);
         session.wait();
-        logits
+        readback.values(0).to_vec()
     }
 
     /// Reads the prompt and fills the caches.
@@ -148,12 +148,10 @@ impl Decode {
             start.step();
             let sizes = std::iter::once(self.width()).chain(self.handovers.iter().map(|&(size, _)| size));
             let outputs: Vec<(usize, usize)> = sizes.enumerate().collect();
-            let mut logits = Vec::new();
-            self.readback.borrow_mut().read(&start, &outputs, |i, values| {
-                let Some(handover) = i.checked_sub(1).map(|i| &self.handovers[i].1) else {
-                    logits = values.to_vec();
-                    return;
-                };
+            let mut readback = self.readback.borrow_mut();
+            readback.read(&start, &outputs);
+            for (i, (_, handover)) in self.handovers.iter().enumerate() {
+                let values = readback.values(i + 1);
                 match handover {
                     Handover::Keys(cache) => {
                         next.set_input(&format!("{}.keys", cache.name), &cache.filled(values, true));
@@ -163,9 +161,9 @@ impl Decode {
                     }
                     Handover::Constant(name) => next.set_input(name, values),
                 }
-            });
+            }
             start.wait();
-            logits
+            readback.values(0).to_vec()
         })
     }
 

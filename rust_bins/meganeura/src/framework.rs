@@ -25,6 +25,7 @@ use crate::readback::Readback;
 use crate::resnet::ResNet;
 use crate::smolvla_expert::SmolVlaExpert;
 use crate::store::Store;
+use crate::training;
 use crate::unet2d_condition::UNet2DCondition;
 use crate::whisper::Whisper;
 
@@ -100,7 +101,7 @@ impl Model for Loaded {
         }
         self.store.sync();
         if let Task::Decode { new_tokens } = task {
-            let compile = |net: &Net| self.compile(net, Mode::Inference);
+            let compile = |net: &Net| self.compile(net, None);
             let generative = Rc::clone(&self.architecture).generative();
             let generative = generative.expect("the table of architectures gives `decode` to generators only");
             let readback = Readback::new(&self.gpu);
@@ -108,20 +109,20 @@ impl Model for Loaded {
         }
         let mut net = Net::new(&self.architecture.parameters(), *task != Task::Infer);
         let mut slots = Vec::new();
-        let mode = if *task == Task::Infer {
+        let train = if *task == Task::Infer {
             let head = self.architecture.infer(&mut net, inputs)?;
             net.graph.set_outputs(vec![head.node]);
             slots.push(Slot { name: head.name.into(), source: Source::Head(head.layout) });
-            Mode::Inference
+            None
         } else {
             let loss = self.architecture.train(&mut net, inputs)?;
             net.graph.set_outputs(vec![loss]);
             slots.push(Slot { name: "loss".into(), source: Source::Loss });
             let step = matches!(task, Task::Step(_));
             slots.extend(net.parameters().map(|name| tensor_slot(&net, name, step)));
-            Mode::Training
+            Some(Train { step })
         };
-        let session = self.compile(&net, mode)?;
+        let session = self.compile(&net, train)?;
         let optimizer = match task {
             Task::Step(optimizer) => Some(Schedule::new(optimizer.clone())),
             _ => None,
@@ -134,12 +135,12 @@ impl Model for Loaded {
             store: Rc::clone(&self.store),
             session,
             slots,
-            labels: mode == Mode::Training,
+            labels: train.is_some(),
             optimizer,
             inputs: Inputs::default(),
-            host: Vec::new(),
+            readback: Readback::new(&self.gpu),
+            converted: Vec::new(),
             on_host: false,
-            readback: RefCell::new(Readback::new(&self.gpu)),
         };
         program.bind(inputs)?;
         if program.optimizer.is_none() {
@@ -150,25 +151,31 @@ impl Model for Loaded {
     }
 }
 
+/// What a graph with a loss is compiled for.
+#[derive(Clone, Copy)]
+struct Train {
+    /// Whether the parameters are changed and read, and not the gradients.
+    step: bool,
+}
+
 impl Loaded {
-    /// Compiles the graph in exact float32 and uploads the parameters.
-    fn compile(&self, net: &Net, mode: Mode) -> Result<Rc<RefCell<Session>>> {
+    /// Compiles the graph in exact float32, for inference or for training, and uploads the parameters.
+    fn compile(&self, net: &Net, train: Option<Train>) -> Result<Rc<RefCell<Session>>> {
         guard("compilation", || {
-            let (mut session, _) = meganeura::build(
-                &net.graph,
-                SessionConfig {
-                    mode,
-                    gpu: Some(Arc::clone(&self.gpu)),
-                    // No cooperative matrices: on most devices their operands are half precision.
-                    options: CompileOptions {
-                        flash_forward_coop: false,
-                        flash_backward_coop: false,
-                        ..CompileOptions::default()
-                    },
-                    runtime: SessionOptions { coop: CoopPolicy::Disabled, ..SessionOptions::default() },
-                    ..SessionConfig::default()
-                },
-            );
+            // No cooperative matrices: on most devices their operands are half precision.
+            let options =
+                CompileOptions { flash_forward_coop: false, flash_backward_coop: false, ..CompileOptions::default() };
+            let runtime = SessionOptions { coop: CoopPolicy::Disabled, ..SessionOptions::default() };
+            let gpu = Arc::clone(&self.gpu);
+            let mut session = if let Some(Train { step }) = train {
+                let mut plan = training::compile(&net.graph, &options);
+                training::publish(&mut plan, net.parameters(), step);
+                Session::with_context_opts(plan, gpu, runtime)
+            } else {
+                let config =
+                    SessionConfig { mode: Mode::Inference, gpu: Some(gpu), options, runtime, ..Default::default() };
+                meganeura::build(&net.graph, config).0
+            };
             for name in net.parameters() {
                 self.store.with(name, |values| session.set_parameter(name, values));
             }

@@ -25,11 +25,11 @@ impl Layout {
         }
     }
 
-    /// The values in the contract's order.
-    pub fn to_contract(&self, values: Vec<f32>) -> Vec<f32> {
+    /// The values in the contract's order, where that is another one.
+    pub fn to_contract(&self, values: &[f32]) -> Option<Vec<f32>> {
         match self {
-            Self::TimeMajor { batch, time, width } if *batch > 1 => swap_leading(&values, *time, *batch, *width),
-            Self::Plain(_) | Self::TimeMajor { .. } => values,
+            Self::TimeMajor { batch, time, width } if *batch > 1 => Some(swap_leading(values, *time, *batch, *width)),
+            Self::Plain(_) | Self::TimeMajor { .. } => None,
         }
     }
 }

@@ -21,6 +21,7 @@ mod readback;
 mod resnet;
 mod smolvla_expert;
 mod store;
+mod training;
 mod unet2d_condition;
 mod whisper;
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use arena_runner::architecture::Parameter;
 use arena_runner::{Boundary, Error, Execution, Inputs, Output, Program, Result};
 use meganeura::Session;
+use meganeura::compile::ExecutionPlan;
 
 use crate::architecture::Architecture;
 use crate::decode::write;
@@ -14,17 +15,50 @@ use crate::layout::Layout;
 use crate::optimizer::Schedule;
 use crate::readback::Readback;
 use crate::store::Store;
+use crate::training;
 
 /// Where the values of an output are in the session.
 pub enum Source {
     /// The graph's first output.
     Head(Layout),
-    /// The loss: partial sums that the framework leaves to the host to add.
+    /// The loss, the first output too: partial sums that the framework leaves to the host to add.
     Loss,
     /// The gradient of a parameter.
     Gradient(Parameter),
     /// A parameter itself.
     Parameter(Parameter),
+}
+
+impl Source {
+    /// The contract's shape.
+    fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Head(layout) => layout.shape(),
+            Self::Loss => vec![],
+            Self::Gradient(parameter) | Self::Parameter(parameter) => parameter.shape.clone(),
+        }
+    }
+
+    /// Which of the session's outputs it is, and how many values that has.
+    fn output(&self, plan: &ExecutionPlan) -> (usize, usize) {
+        let buffer = match self {
+            Self::Head(layout) => return (0, layout.shape().iter().product()),
+            Self::Loss => return (0, plan.buffers[plan.output_buffers[0].0 as usize] / size_of::<f32>()),
+            Self::Gradient(parameter) => training::gradient(plan, &parameter.name),
+            Self::Parameter(parameter) => training::parameter(plan, &parameter.name),
+        };
+        let index = plan.output_buffers.iter().position(|output| Some(*output) == buffer);
+        (index.expect("an output of the plan"), self.shape().iter().product())
+    }
+
+    /// The contract's values, where they are not those of the session as they are.
+    fn converted(&self, values: &[f32]) -> Option<Vec<f32>> {
+        match self {
+            Self::Head(layout) => layout.to_contract(values),
+            Self::Loss => Some(vec![values.iter().sum()]),
+            Self::Gradient(_) | Self::Parameter(_) => None,
+        }
+    }
 }
 
 /// One output of the contract.
@@ -51,12 +85,12 @@ pub struct Compiled {
     pub optimizer: Option<Schedule>,
     /// The inputs in host memory.
     pub inputs: Inputs,
-    /// The outputs in host memory, in the order of `slots`; the memory is kept for the next execution.
-    pub host: Vec<Vec<f32>>,
+    /// The outputs in host memory, in the order of `slots`.
+    pub readback: Readback,
+    /// Those of them that the contract has otherwise.
+    pub converted: Vec<Option<Vec<f32>>>,
     /// Whether they are those of the latest execution, one within the `host` boundary.
     pub on_host: bool,
-    /// The way of the graph's first output to the host.
-    pub readback: RefCell<Readback>,
 }
 
 impl Compiled {
@@ -67,54 +101,26 @@ impl Compiled {
         guard("upload", || write(&mut session, &feeds))
     }
 
-    /// Reads one output from the device into `values`, in the contract's order.
-    fn download(&self, slot: &Slot, values: &mut Vec<f32>) -> Result<()> {
+    /// Reads one output from the device, in the contract's order.
+    fn download(&self, slot: &Slot) -> Result<Vec<f32>> {
         let session = self.session.borrow();
-        guard("download", || match &slot.source {
-            Source::Head(layout) => {
-                let mut readback = self.readback.borrow_mut();
-                readback.read(&session, &[(0, layout.shape().iter().product())], |_, read| {
-                    values.clear();
-                    values.extend_from_slice(read);
-                });
-                *values = layout.to_contract(std::mem::take(values));
-            }
-            Source::Loss => *values = vec![session.read_loss()],
-            Source::Gradient(parameter) => {
-                values.resize(parameter.shape.iter().product(), 0.0);
-                session.read_param_grad(&parameter.name, values);
-            }
-            Source::Parameter(parameter) => {
-                *values = session.read_params(&[&parameter.name]).pop().expect("one for each name");
-            }
+        guard("download", || {
+            let mut readback = Readback::new(&session.context());
+            readback.read(&session, &[slot.source.output(session.plan())]);
+            let values = readback.values(0);
+            slot.source.converted(values).unwrap_or_else(|| values.to_vec())
         })
     }
 
-    /// Reads every output from the device.
+    /// Reads every output from the device, all in one transfer.
     fn download_all(&mut self) -> Result<()> {
-        let mut host = std::mem::take(&mut self.host);
-        host.resize_with(self.slots.len(), Vec::new);
-        for (slot, values) in self.slots.iter().zip(&mut host) {
-            if !matches!(slot.source, Source::Parameter(_)) {
-                self.download(slot, values)?;
-            }
-        }
-        let parameters: Vec<(usize, &str)> = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter_map(|(i, slot)| match &slot.source {
-                Source::Parameter(parameter) => Some((i, parameter.name.as_str())),
-                _ => None,
-            })
-            .collect();
-        // All in one transfer.
-        let names: Vec<&str> = parameters.iter().map(|&(_, name)| name).collect();
-        let read = guard("download", || self.session.borrow().read_params(&names))?;
-        for (&(i, _), values) in parameters.iter().zip(read) {
-            host[i] = values;
-        }
-        self.host = host;
+        let session = self.session.borrow();
+        guard("download", || {
+            let outputs: Vec<_> = self.slots.iter().map(|slot| slot.source.output(session.plan())).collect();
+            self.readback.read(&session, &outputs);
+        })?;
+        let sources = self.slots.iter().map(|slot| &slot.source).enumerate();
+        self.converted = sources.map(|(i, source)| source.converted(self.readback.values(i))).collect();
         self.on_host = true;
         Ok(())
     }
@@ -147,18 +153,12 @@ impl Program for Compiled {
 
     fn outputs(&self) -> Result<Vec<Output<'_>>> {
         let outputs = self.slots.iter().enumerate().map(|(i, slot)| {
-            let shape = match &slot.source {
-                Source::Head(layout) => layout.shape(),
-                Source::Loss => vec![],
-                Source::Gradient(parameter) | Source::Parameter(parameter) => parameter.shape.clone(),
-            };
+            let shape = slot.source.shape();
             if self.on_host {
-                return Output::f32(&slot.name, &shape, self.host[i].as_slice());
+                let values = self.converted[i].as_deref();
+                return Output::f32(&slot.name, &shape, values.unwrap_or_else(|| self.readback.values(i)));
             }
-            Output::lazy(&slot.name, &shape, || {
-                let mut values = Vec::new();
-                self.download(slot, &mut values).map(|()| values)
-            })
+            Output::lazy(&slot.name, &shape, || self.download(slot))
         });
         Ok(outputs.collect())
     }
