@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,34 @@ from arena_py.manifest.framework import parse
 from arena_py.verify.conformance import Target
 
 THREADS = 2
+SPREAD = frozenset(
+    {
+        "tests/frameworks/test_torch_modes.py",
+        "tests/measure/test_known_distributions.py",
+        "tests/models/test_generate.py",
+        "tests/test_benchmarks.py",
+        "tests/verify/test_conform.py",
+        "tests/verify/test_threads.py",
+    }
+)
+"""Files of long tests that share nothing which is dear to make."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give whole files to the processes of `pytest -n`: their tests share sessions, references, what was compiled.
+
+    Tests of the files in `SPREAD` go one by one to whoever is idle, last, so that all processes end together. The marks
+    of `--dist loadgroup` cannot say this: pytest-xdist 3.8 does not see them under pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if file in SPREAD else file
+
+    return Files(config, log) if config.getoption("dist") == "load" else None
 
 
 def runner_target(name: str) -> Target:
