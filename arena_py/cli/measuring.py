@@ -117,6 +117,7 @@ class Sitting:
     def measured(self, folder: RunFolder, progress: Progress) -> Run:
         """Case by case; whatever ends it early, what was found is kept."""
         from arena_py.measure.case import CaseMeasurement
+        from arena_py.measure.kept import Kept
         from arena_py.measure.sweep import Ended
         from arena_py.report.markdown import markdown
         from arena_py.results.store import now
@@ -133,18 +134,19 @@ class Sitting:
         finished, started_ns = None, time.perf_counter_ns()
         progress.plan(len(measurements) * len(plan.candidates), plan.sampling.launches)
         try:
-            for name, measurement in measurements.items():
-                started_ns = time.perf_counter_ns()
-                for label, reason in ended.of(measurement.case) if plan.sweep else ():
-                    measurement.skip(label, reason)
-                measurement.run(progress)
-                entry = self._entry(measurement, time.perf_counter_ns() - started_ns)
-                folder.append(entry)
-                found[name] = entry
-                for cell in entry.cells:
-                    progress.done(cell)
-                    ended.take(measurement.case, cell)
-                progress.ended(entry.cells)
+            with Kept() as processes:
+                for name, measurement in measurements.items():
+                    started_ns = time.perf_counter_ns()
+                    for label, reason in ended.of(measurement.case) if plan.sweep else ():
+                        measurement.skip(label, reason)
+                    measurement.run(progress, processes)
+                    entry = self._entry(measurement, time.perf_counter_ns() - started_ns)
+                    folder.append(entry)
+                    found[name] = entry
+                    for cell in entry.cells:
+                        progress.done(cell)
+                        ended.take(measurement.case, cell)
+                    progress.ended(entry.cells)
             finished = now()
         finally:
             for name, measurement in measurements.items():

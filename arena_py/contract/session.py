@@ -97,7 +97,8 @@ class Session:
     ) -> None:
         allowed = allowed or limits.Limits()
         self.threads = threads
-        self._scratch = scratch
+        self.scratch = scratch
+        """Its working directory."""
         self._exceeded: RunnerFailed | None = None
         self._timeouts_s = {**DEFAULT_TIMEOUTS_S, **(timeouts_s or {})}
         self._next_id = 1
@@ -150,6 +151,11 @@ class Session:
     def pid(self) -> int:
         """The runner's process id."""
         return self._process.pid
+
+    @property
+    def sound(self) -> bool:
+        """Whether it lives, and has kept to the contract until now."""
+        return self._broken is None and self._exceeded is None and self._process.poll() is None
 
     def log_tail(self, lines: int = 20) -> list[str]:
         """The last lines of its standard error."""
@@ -235,10 +241,10 @@ class Session:
         if self._watch:
             self._watch.stop()
         # Before its end is collected: until then its number is nobody else's.
-        containment.end(self._process.pid, self._scratch, self._started_s)
+        containment.end(self._process.pid, self.scratch, self._started_s)
         self._process.wait()
         containment.ended(self._process.pid)
-        for watched in (self._process.pid, self._scratch):
+        for watched in (self._process.pid, self.scratch):
             warden.forget(watched)
         for reader in (self._log, self._answers):
             reader.stop()
@@ -349,7 +355,7 @@ class Session:
     def _took_too_much(self, what: str) -> None:
         """The watch saw too much: all of it ends, and whoever waits for an answer is told why."""
         self._exceeded = RunnerFailed("crashed", f"took {what}")
-        containment.end(self._process.pid, self._scratch, self._started_s)
+        containment.end(self._process.pid, self.scratch, self._started_s)
 
     def _ended(self, op: str) -> RunnerFailed:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -25,6 +25,8 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     launches: Positive = 3
     """Processes of each variant, so that a lucky memory layout is not the result."""
+    fresh_processes: bool = True
+    """Whether a process serves one case alone; otherwise, where there is one launch, it goes on from case to case."""
     min_samples: Positive = 5
     """Steady samples of a cell before precision or budget may stop it."""
     max_samples: Positive = 200

@@ -15,6 +15,7 @@ from arena_py.build import Built, NotBuilt, lacking, locate
 from arena_py.errors import ArenaError
 from arena_py.manifest import Case, framework
 from arena_py.measure.entrant import Entrant
+from arena_py.measure.kept import Kept
 from arena_py.measure.machine import available_bytes
 from arena_py.measure.plan import Candidate, Plan
 from arena_py.measure.process import Runner
@@ -30,6 +31,10 @@ from arena_py.verify.cases import CaseFiles
 IN_PROCESS = (
     "ran in the driver's own process: it has no start-up and no peak memory of its own, no time limit, and what one "
     "launch imported and compiled is there for the next"
+)
+KEPT = (
+    "its process had executed an earlier case: it has no start-up of its own, what the framework imports and sets up "
+    "once was there already, and its memory counts what was kept"
 )
 Runners: TypeAlias = Mapping[str, Built | NotBuilt]
 """What was built, by label."""
@@ -89,14 +94,14 @@ class CaseMeasurement:
         """The record of the case's files."""
         return record_of(self._files)
 
-    def run(self, progress: Progress) -> None:
-        """Sample and verify every variant that can be."""
+    def run(self, progress: Progress, kept: Kept | None = None) -> None:
+        """Sample and verify every variant that can be, in processes that are kept where the plan lets them be."""
         files = self._files
         if not isinstance(files, CaseFiles):
             return
         with scratch.folder() as folder:
             Schedule(
-                self._seats(files, folder),
+                self._seats(files, folder, kept),
                 weights_bytes=files.weights.stat().st_size,
                 available_bytes=available_bytes,
                 shuffler=np.random.default_rng([self._plan.sampling.seed, *self.case.name.encode()]),
@@ -135,19 +140,20 @@ class CaseMeasurement:
         elif self._files is not None and (problem := self._files.problem_in(precision)):
             entrant.fail("unsupported", problem, [])
 
-    def _seats(self, files: CaseFiles, scratch: Path) -> list[Seat]:
+    def _seats(self, files: CaseFiles, scratch: Path, kept: Kept | None) -> list[Seat]:
         seats = []
         for candidate in self._plan.candidates:
             entrant, built = self._entrants[candidate.label], self._runners[candidate.label]
             if entrant.alive and isinstance(built, Built):
                 if built.in_process:
                     entrant.notes.append(IN_PROCESS)
-                seats.append(Seat(Runner.of(self._plan, candidate, built, files, scratch), entrant))
+                seats.append(Seat(Runner.of(self._plan, candidate, built, files, scratch, kept=kept), entrant))
         return seats
 
     def _cell(self, candidate: Candidate) -> Cell:
         entrant, runner = self._entrants[candidate.label], self._runners[candidate.label]
         status, reason = _verdict(entrant)
+        kept = [KEPT] if IN_PROCESS not in entrant.notes and any(e.startup_ns is None for e in entrant.launches) else []
         return Cell(
             framework=candidate.framework.name,
             variant=candidate.variant.name,
@@ -173,7 +179,7 @@ class CaseMeasurement:
             verification=_storable(entrant.verification) if entrant.verification else None,
             launches=entrant.launches,
             turns=entrant.turns,
-            notes=entrant.notes,
+            notes=[*entrant.notes, *kept],
             log_tail=entrant.log_tail,
         )
 

@@ -81,6 +81,11 @@ class Plan:
         return {candidate.variant.precision for candidate in self.candidates}
 
     @property
+    def keeps_processes(self) -> bool:
+        """Whether a runner's process goes on from case to case; several launches are always several processes."""
+        return not self.sampling.fresh_processes and self.sampling.launches == 1
+
+    @property
     def cells(self) -> int:
         """How many there are."""
         return len(self.cases) * len(self.candidates)

@@ -19,6 +19,7 @@ from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared,
 from arena_py.contract.session import Session
 from arena_py.manifest import GateLimits
 from arena_py.measure import gpu
+from arena_py.measure.kept import Kept
 from arena_py.measure.plan import Candidate, Plan
 from arena_py.results.document import Verification
 from arena_py.verify import gate
@@ -37,11 +38,12 @@ class Running:
     files: CaseFiles
     limits: GateLimits
     folder: Path
+    new: bool = True
 
     @property
     def startup_ns(self) -> int | None:
-        """From spawn to ready; none in the driver's own process."""
-        return self.session.startup_ns
+        """From spawn to ready; none in the driver's own process, or in one that was started for an earlier case."""
+        return self.session.startup_ns if self.new else None
 
     @property
     def description(self) -> Description:
@@ -124,9 +126,20 @@ class Runner:
     allowed: Limits | None = None
     scratch: Path
     """Where each launch gets a folder of its own, with room for a file of all outputs."""
+    kept: Kept | None = None
+    """Processes that go on from case to case; none where each launch is a process of its own."""
 
     @classmethod
-    def of(cls, plan: Plan, candidate: Candidate, built: Built, files: CaseFiles, scratch: Path) -> Runner:
+    def of(
+        cls,
+        plan: Plan,
+        candidate: Candidate,
+        built: Built,
+        files: CaseFiles,
+        scratch: Path,
+        *,
+        kept: Kept | None = None,
+    ) -> Runner:
         """A variant with the gate, the threads, the times and the limits of a plan."""
         return cls(
             candidate=candidate,
@@ -137,6 +150,8 @@ class Runner:
             timeouts_s=plan.suite.timeout_s,
             allowed=plan.suite.limits,
             scratch=scratch,
+            # What a device has taken is the process's, whichever case took it; and a launch is a new process.
+            kept=kept if candidate.variant.backend == "cpu" and plan.keeps_processes else None,
         )
 
     @property
@@ -151,21 +166,31 @@ class Runner:
 
     @contextlib.contextmanager
     def launch(self) -> Iterator[Running]:
-        """Spawn the runner, or import it here; leaving kills its whole process group."""
+        """Spawn the runner, import it here, or go on with an idle one; leaving kills it whole unless it is kept."""
         variant = self.candidate.variant
         exercise = self.files.exercise(variant.backend, variant.precision).on(
             variant.backend, variant.precision, variant.boundary
         )
-        with (
-            tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder,
-            launch.session(
-                self.built.command,
-                self.built.in_process,
-                scratch=Path(folder),
-                environment=self.built.environment(variant),
-                threads=self.threads,
-                timeouts_s=self.timeouts_s,
-                allowed=self.allowed,
-            ) as session,
-        ):
-            yield Running(session, exercise, self.files, self.limits, Path(folder))
+        if self.kept is None or self.built.in_process:
+            with self._folder(self.scratch) as folder, self._session(folder) as session:
+                yield Running(session, exercise, self.files, self.limits, folder)
+            return
+        with self.kept.session(self.label, self._session) as (session, new), self._folder(session.scratch) as folder:
+            yield Running(session, exercise, self.files, self.limits, folder, new)
+
+    def _session(self, folder: Path) -> Session:
+        return launch.session(
+            self.built.command,
+            self.built.in_process,
+            scratch=folder,
+            environment=self.built.environment(self.candidate.variant),
+            threads=self.threads,
+            timeouts_s=self.timeouts_s,
+            allowed=self.allowed,
+        )
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _folder(parent: Path) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
