@@ -55,7 +55,7 @@ class _Recorded(TorchProgram):
         if self._graph is None:
             return super()._upload()
         for name, values in self._host.items():
-            self.inputs[name].copy_(values)
+            self.inputs[name].copy_(values, non_blocking=True)
         return self.inputs
 
     def _release(self) -> None:
