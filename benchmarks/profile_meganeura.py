@@ -60,7 +60,7 @@ def main() -> int:
                         print(f"device: {exercise.load(session).device}", flush=True)
                         exercise.prepare(session)
                     except RunnerFailed as error:
-                        print(error.reason)
+                        raise SystemExit(f"error: {name}: {error.reason}") from None
                     if profiled:
                         print("\n".join(line for line in session.log_tail(200) if " ms " in line or "profile" in line))
                         continue

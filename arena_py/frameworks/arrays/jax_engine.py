@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,11 @@ class JaxEngine:
         """The function and its gradient with respect to the first argument."""
         both: Function = jax.value_and_grad(function)
         return both
+
+    def send_home(self, results: Iterable[Array]) -> None:
+        """Begin to copy arrays to the host, all of them, before the first is waited for."""
+        for each in results:
+            each.copy_to_host_async()
 
     def wait(self, *results: Any) -> None:
         """Return when the results are computed."""

@@ -124,7 +124,9 @@ class ArrayProgram:
         return self.model.public(values) if stored else self.engine.get(values)
 
     def _fetched(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-        for name, values in self._results().items():
+        results = self._results()
+        self.engine.send_home(results.values())
+        for name, values in results.items():
             yield name, self._read(name, values)
 
     def outputs(self) -> Iterator[Output]:
