@@ -4,6 +4,7 @@ mod decode;
 mod device;
 mod framework;
 mod graft;
+mod landing;
 mod llama;
 mod network;
 mod ops;

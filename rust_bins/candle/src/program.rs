@@ -6,6 +6,7 @@ use arena_runner::{Boundary, Error, Execution, Inputs, Output, Program, Result, 
 use candle_core::{Device, Tensor};
 
 use crate::decode::Decode;
+use crate::landing::Landing;
 use crate::network::{Bound, Network, internal};
 use crate::optimizer::Update;
 use crate::store::Store;
@@ -17,7 +18,7 @@ use crate::store::Store;
 pub fn prepare(network: Box<dyn Network>, store: &Store, task: &Task, inputs: &Inputs) -> Result<Box<dyn Program>> {
     let bound = network.bind(inputs, task.has_loss(), store.device())?;
     Ok(match task {
-        Task::Infer => Box::new(Infer { network, bound, output: None }),
+        Task::Infer => Box::new(Infer { network, bound, output: None, landing: Landing::default() }),
         Task::Decode { new_tokens } if network.decoder().is_some() => {
             let most = network.most_new_tokens(&bound).map_err(internal)?;
             if *new_tokens > most {
@@ -26,9 +27,9 @@ pub fn prepare(network: Box<dyn Network>, store: &Store, task: &Task, inputs: &I
             Box::new(Decode::new(network, bound, *new_tokens))
         }
         Task::Decode { .. } => return Err(Error::unsupported("task `decode` of a network that does not generate")),
-        Task::Train => Box::new(Train { network, bound, store: store.clone(), loss: 0.0, gradients: BTreeMap::new() }),
+        Task::Train => Box::new(Train::new(network, bound, store)),
         Task::Step(optimizer) => Box::new(Step {
-            train: Train { network, bound, store: store.clone(), loss: 0.0, gradients: BTreeMap::new() },
+            train: Train::new(network, bound, store),
             update: Update::new(optimizer.clone()),
             parameters: BTreeMap::new(),
         }),
@@ -67,6 +68,7 @@ struct Infer {
     network: Box<dyn Network>,
     bound: Bound,
     output: Option<Tensor>,
+    landing: Landing,
 }
 
 impl Program for Infer {
@@ -81,14 +83,18 @@ impl Program for Infer {
         if boundary == Boundary::Host {
             self.bound.upload().map_err(internal)?;
         }
-        let forward = || settle(&self.network.forward(&self.bound)?, boundary);
-        self.output = Some(self.bound.device().with_context(forward).map_err(internal)?);
+        let Self { network, bound, output, landing } = self;
+        let forward = || {
+            let result = output.insert(network.forward(bound)?);
+            landing.land(std::iter::once((network.output_name(), result)), boundary)
+        };
+        bound.device().with_context(forward).map_err(internal)?;
         Ok(Execution::default())
     }
 
     fn outputs(&self) -> Result<Vec<Output<'_>>> {
         let output = self.output.iter();
-        Ok(output.map(|tensor| lazy(self.network.output_name().into(), tensor)).collect())
+        Ok(output.map(|tensor| self.landing.output("", self.network.output_name(), tensor)).collect())
     }
 }
 
@@ -98,9 +104,15 @@ struct Train {
     store: Store,
     loss: f32,
     gradients: BTreeMap<String, Tensor>,
+    landing: Landing,
 }
 
 impl Train {
+    fn new(network: Box<dyn Network>, bound: Bound, store: &Store) -> Self {
+        let store = store.clone();
+        Self { network, bound, store, loss: 0.0, gradients: BTreeMap::new(), landing: Landing::default() }
+    }
+
     fn backward(&self) -> candle_core::Result<(f32, BTreeMap<String, Tensor>)> {
         let loss = self.network.loss(&self.bound)?;
         let gradients = self.store.gradients(&mut loss.backward()?)?;
@@ -130,14 +142,13 @@ impl Program for Train {
 
     fn execute(&mut self, boundary: Boundary) -> Result<Execution> {
         self.differentiate(boundary)?;
-        for gradient in self.gradients.values_mut() {
-            *gradient = settle(gradient, boundary).map_err(internal)?;
-        }
+        let gradients = self.gradients.iter_mut().map(|(name, gradient)| (name.as_str(), gradient));
+        self.landing.land(gradients, boundary).map_err(internal)?;
         Ok(Execution::default())
     }
 
     fn outputs(&self) -> Result<Vec<Output<'_>>> {
-        let gradients = self.gradients.iter().map(|(name, gradient)| lazy(format!("grad.{name}"), gradient));
+        let gradients = self.gradients.iter().map(|(name, gradient)| self.landing.output("grad.", name, gradient));
         Ok(std::iter::once(self.loss()).chain(gradients).collect())
     }
 }
@@ -156,27 +167,23 @@ impl Program for Step {
 
     fn execute(&mut self, boundary: Boundary) -> Result<Execution> {
         self.train.differentiate(boundary)?;
-        let Self { train: Train { store, gradients, .. }, update, parameters } = self;
+        let Self { train: Train { store, gradients, landing, .. }, update, parameters } = self;
         parameters.clear();
         store.device().with_context(|| update.step(store.trainable(), gradients)).map_err(internal)?;
         gradients.clear();
         if boundary == Boundary::Host && !store.device().is_cpu() {
-            for (name, var) in store.trainable() {
-                parameters.insert(name.to_owned(), settle(var.as_tensor(), boundary).map_err(internal)?);
-            }
+            parameters.extend(store.trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())));
         }
+        let results = parameters.iter_mut().map(|(name, values)| (name.as_str(), values));
+        landing.land(results, boundary).map_err(internal)?;
         store.device().synchronize().map_err(internal)?;
         Ok(Execution::default())
     }
 
     fn outputs(&self) -> Result<Vec<Output<'_>>> {
         let parameters = self.train.store.trainable().map(|(name, var)| {
-            lazy(format!("param.{name}"), self.parameters.get(name).unwrap_or_else(|| var.as_tensor()))
+            self.train.landing.output("param.", name, self.parameters.get(name).unwrap_or_else(|| var.as_tensor()))
         });
         Ok(std::iter::once(self.train.loss()).chain(parameters).collect())
     }
-}
-
-fn lazy(name: String, tensor: &Tensor) -> Output<'_> {
-    Output::lazy(name, tensor.dims(), || values(tensor))
 }
