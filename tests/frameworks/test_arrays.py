@@ -209,3 +209,23 @@ def test_jax_computes_on_as_many_threads_as_it_is_told(
         assert answer.error is not None
         assert answer.error.code == "unsupported"
         assert f"already runs {threads} on `cpu`" in answer.error.message
+
+
+SENT_HOME = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from arena_py.frameworks.arrays.jax_engine import JaxEngine
+
+engine = JaxEngine("cpu")
+values = [np.arange(6, dtype=np.float32).reshape(2, 3), np.float32([[7]])]
+landed = engine.send_home([engine.put(each) * 2 for each in values])
+print(*{each.sharding.memory_kind for each in landed})
+print(all(np.array_equal(engine.get(each), 2 * was) for each, was in zip(landed, values, strict=True)))
+"""
+
+
+def test_what_jax_sends_home_lands_in_page_locked_memory(runner: Callable[[str], Target]) -> None:
+    command = [runner("jax").command[0], "-c", SENT_HOME, str(Path(__file__).parents[2])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["pinned_host", "True"]

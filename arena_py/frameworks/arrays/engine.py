@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,8 +46,8 @@ class Engine(Protocol):
     def with_gradient(self, function: Function) -> Function:
         """The function and its gradient with respect to the first argument."""
 
-    def send_home(self, results: Iterable[Array]) -> None:
-        """Begin to copy arrays to the host, all of them, before the first is waited for."""
+    def send_home(self, results: list[Array]) -> list[Array]:
+        """Begin to copy arrays to the host, all of them, before the first is waited for; what `get` then takes."""
 
     def wait(self, *results: Any) -> None:
         """Return when the results are computed."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 
 from arena_py.contract.adapter import RunnerError
 from arena_py.frameworks.arrays.jax_ops import PRODUCTS, JaxOps
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from arena_py.frameworks.arrays.ops import Array, Ops
 
 jax.config.update("jax_enable_x64", False)
+PINNED = "pinned_host"
+"""JAX's name for page-locked memory of the host."""
 
 
 class JaxEngine:
@@ -37,6 +40,8 @@ class JaxEngine:
         self._operations = JaxOps()
         self.ops: Ops = self._operations
         self.separate = backend != "cpu"
+        kinds = {memory.kind for memory in self._device.addressable_memories()}
+        self._landing = SingleDeviceSharding(self._device, memory_kind=PINNED) if PINNED in kinds else None
         jax.config.update("jax_default_device", self._device)
 
     def use(self, precision: str) -> None:
@@ -68,10 +73,18 @@ class JaxEngine:
         both: Function = jax.value_and_grad(function)
         return both
 
-    def send_home(self, results: Iterable[Array]) -> None:
-        """Begin to copy arrays to the host, all of them, before the first is waited for."""
-        for each in results:
-            each.copy_to_host_async()
+    def send_home(self, results: list[Array]) -> list[Array]:
+        """Begin to copy arrays to page-locked memory of the host, all of them, before the first is waited for.
+
+        `np.asarray` of an array there is a view of it; of one on the device it is one copy after the other, by way of
+        a buffer of the driver and into memory that was just asked for.
+        """
+        if self._landing is None:
+            for each in results:
+                each.copy_to_host_async()
+            return results
+        landed: list[Array] = jax.device_put(results, self._landing)
+        return landed
 
     def wait(self, *results: Any) -> None:
         """Return when the results are computed."""

@@ -125,8 +125,7 @@ class ArrayProgram:
 
     def _fetched(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         results = self._results()
-        self.engine.send_home(results.values())
-        for name, values in results.items():
+        for name, values in zip(results, self.engine.send_home(list(results.values())), strict=True):
             yield name, self._read(name, values)
 
     def outputs(self) -> Iterator[Output]:
