@@ -64,19 +64,21 @@ def build(
     *,
     binary: str,
     features: list[str],
+    profile: str = "release",
     target: Path,
     log: Path,
     step: Callable[[str, int, int | None], None],
     tick: Callable[[float], None],
     environment: Mapping[str, str] | None = None,
 ) -> Path | None:
-    """Build a crate's executable in release mode.
+    """Build a crate's executable in a profile for release.
 
     Args:
         cargo: the tool.
         folder: the crate.
         binary: the executable's name.
         features: beyond the default ones.
+        profile: cargo's.
         target: cargo's target folder.
         log: where what cargo says is appended.
         step: told (crate, finished, total).
@@ -92,7 +94,7 @@ def build(
     chosen = ["--locked", *(["--features", ",".join(features)] if features else [])]
     step("resolving dependencies", 0, None)
     watch = Watch(binary, _crates(cargo, folder, chosen, log, tick), step)
-    command = [cargo, "build", "--release", *chosen, "--bin", binary]
+    command = [cargo, "build", "--profile", profile, *chosen, "--bin", binary]
     # After `cargo tree`, which fetched the sources that are to be renamed.
     command += ["--target-dir", str(target), *reproducible.arguments(folder, target)]
     command += ["--message-format", "json-render-diagnostics"]

@@ -123,6 +123,7 @@ class _Inputs:
     """Everything that decides what the executable is."""
 
     features: list[str]
+    profile: str
     rustflags: list[str]
     source_sha256: str
     lock_sha256: str
@@ -134,6 +135,7 @@ class _Inputs:
             "Cargo.lock changed": self.lock_sha256 != kept.lock_sha256,
             "its sources or cargo's settings changed": self.source_sha256 != kept.source_sha256,
             "its cargo features changed": self.features != kept.features,
+            "its cargo profile changed": self.profile != kept.profile,
             "its compiler flags changed": self.rustflags != kept.rustflags,
             f"the compiler became {self.compiler}": self.compiler not in (None, kept.compiler),
         }
@@ -145,6 +147,7 @@ def _inputs(framework: Framework, variant: Variant | None) -> _Inputs:
     folder = sources.folder_of(framework.crate)
     return _Inputs(
         features=sorted(variant.features) if variant else [],
+        profile=(variant and variant.profile) or "release",
         rustflags=list(variant.rustflags) if variant else [],
         source_sha256=sources.source_sha256(framework.crate),
         lock_sha256=record.sha256_of(folder / "Cargo.lock"),
@@ -176,6 +179,7 @@ def _make(
         sources.folder_of(framework.crate),
         binary=f"arena-{framework.crate}",
         features=found.features,
+        profile=found.profile,
         target=places.cargo_target(framework.crate, variant.name if variant else None),
         log=log,
         step=progress.step,
@@ -192,6 +196,7 @@ def _make(
         framework=framework.name,
         version=framework.version,
         features=found.features,
+        profile=found.profile,
         rustflags=found.rustflags,
         toolkit=Toolkit(name="cuda", release=toolkit.release, why=toolkit.why, capability=built_for[0])
         if toolkit

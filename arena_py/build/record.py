@@ -70,6 +70,8 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """ISO 8601, UTC."""
     torch: TorchWheels | None = None
     """Of an environment with torch."""
+    profile: str = "release"
+    """Cargo's."""
     rustflags: list[str] = []
     """The compiler's flags in place of those in the crate's `.cargo/config.toml`."""
     toolkit: Toolkit | None = None

@@ -184,7 +184,7 @@ class _Survey:
     def _symbols(self, candidate: Candidate, built: Built) -> tuple[Path | None, list[str]]:
         if not self.asked.symbols or candidate.framework.language != "rust":
             return None, []
-        made = symbols.build(candidate.framework, built.record.features, self.progress)
+        made = symbols.build(candidate.framework, built.record, self.progress)
         return (made, []) if isinstance(made, Path) else (None, [f"it could not be built with symbols: {made}"])
 
     def runner(self, candidate: Candidate, built: Built, files: CaseFiles) -> Runner:

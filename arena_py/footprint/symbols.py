@@ -7,19 +7,17 @@ from pathlib import Path
 from arena_py import places
 from arena_py.build import cargo, sources, tools
 from arena_py.build.environment import log_of
+from arena_py.build.record import BuildRecord
 from arena_py.footprint.progress import Progress
 from arena_py.manifest import Framework
 
-KEPT = {"CARGO_PROFILE_RELEASE_STRIP": "none"}
-"""The release profile otherwise as it is: the code differs by less than a thousandth, which the entry tells."""
 
-
-def build(framework: Framework, features: list[str], progress: Progress) -> Path | str:
+def build(framework: Framework, record: BuildRecord, progress: Progress) -> Path | str:
     """The executable with symbols, or why there is none.
 
     Args:
         framework: a Rust framework.
-        features: beyond the default ones.
+        record: of the build without symbols.
         progress: told how far it is.
     """
     tool = tools.cargo()
@@ -37,16 +35,23 @@ def build(framework: Framework, features: list[str], progress: Progress) -> Path
             tool,
             sources.folder_of(framework.crate),
             binary=f"arena-{framework.crate}",
-            features=features,
+            features=record.features,
+            profile=record.profile,
             target=target_of(framework.crate),
             log=log,
             step=step,
             tick=lambda _: None,
-            environment=KEPT,
+            environment=_variables(record),
         )
     except OSError as error:
         return str(error)
     return made or f"cargo failed, see {log}"
+
+
+def _variables(record: BuildRecord) -> dict[str, str]:
+    """Its profile otherwise as it is: the code differs by less than a thousandth, which the entry tells."""
+    kept = {f"CARGO_PROFILE_{record.profile.upper().replace('-', '_')}_STRIP": "none"}
+    return kept | ({"RUSTFLAGS": " ".join(record.rustflags)} if record.rustflags else {})
 
 
 def target_of(crate: str) -> Path:

@@ -12,7 +12,7 @@ from arena_py.errors import ArenaError
 from arena_py.manifest import toml
 
 PYTHON_KEYS = ("requirements", "torch_backend")
-RUST_KEYS = ("features", "rustflags", "toolkit", "compute_capability", "libraries")
+RUST_KEYS = ("features", "profile", "rustflags", "toolkit", "compute_capability", "libraries")
 """Keys of a variant that make a build of its own in one language and mean nothing in the other."""
 
 
@@ -29,6 +29,8 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Environment variables of the runner; `{threads}` is replaced by the thread count."""
     features: list[str] = []
     """Rust: cargo features of a build of its own; empty: the framework's plain executable."""
+    profile: toml.Name | None = None
+    """Rust: cargo's profile of a build of its own; `release` when absent."""
     rustflags: list[str] = []
     """Rust: the compiler's flags for a build of its own, in place of those in the crate's `.cargo/config.toml`."""
     toolkit: Literal["cuda"] | None = None
@@ -51,7 +53,7 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def own_build(self) -> bool:
         """Whether it is started from an executable or an environment of its own."""
-        return bool(self.features or self.requirements or self.torch_backend)
+        return bool(self.features or self.profile or self.requirements or self.torch_backend)
 
 
 class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -159,6 +159,23 @@ def test_other_compiler_flags_are_another_build(sharing: House) -> None:
     assert stale.reason == "its compiler flags changed since it was built"
 
 
+def test_a_profile_is_a_build_of_its_own(sharing: House) -> None:
+    path = sharing.root / "manifests" / "frameworks" / "rusty.toml"
+    small = '[[variants]]\nname = "small"\nbackend = "cpu"\ndefault = false\nprofile = "small"\n'
+    path.write_text(path.read_text() + small)
+    forget()
+
+    made = built(ensure(["rusty:small"])["rusty:small"])
+
+    assert made.command == [str(sharing.artifacts / "bin" / "arena-rusty-small")]
+    assert made.record.profile == "small"
+    assert "--profile small" in sharing.calls("cargo build")[-1]
+    path.write_text(path.read_text().replace('profile = "small"', 'profile = "tiny"'))
+    forget()
+    stale = unbuilt(locate(framework("rusty"), framework("rusty").variant("small")))
+    assert stale.reason == "its cargo profile changed since it was built"
+
+
 def test_a_library_that_the_machine_lacks_is_named_and_the_build_is_none_the_worse(sharing: House) -> None:
     assert built(ensure(["rusty:gpu"])["rusty:gpu"]).missing == ("libarenanever.so.1",)
 
