@@ -32,6 +32,8 @@ PLACES = {
     "meganeura:vulkan": "nan-values",
 }
 """What each hostile one does, by the label that it takes."""
+MEMORY = "4GiB"
+"""A runner may take so much: filling nine tenths of a machine, once a case, is most of a run's time otherwise."""
 
 
 def main() -> int:
@@ -61,6 +63,7 @@ def hostile(behaviour: str) -> Built:
 def measured(folder: Path, labels: list[str], models: list[str]) -> Run:
     """A run of the suite."""
     words = ["compare", "--suite", "quick", "--no-build", "--output", str(folder), "--format", "csv"]
+    words += ["--limit", f"memory_bytes={MEMORY}"]
     arena([*words, "--framework", *labels, *(["--model", *models] if models else [])])
     return store.load(folder)
 
