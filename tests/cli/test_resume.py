@@ -40,9 +40,9 @@ def world(tmp_path, monkeypatch):
         measured: list[str] = []
         original = getattr(CaseMeasurement.run, "original", CaseMeasurement.run)
 
-        def run(self: CaseMeasurement, progress: Any) -> None:
+        def run(self: CaseMeasurement, progress: Any, processes: Any) -> None:
             measured.append(self.case.name)
-            original(self, progress)
+            original(self, progress, processes)
             if self.case.name == interrupted:
                 raise KeyboardInterrupt
 
