@@ -69,10 +69,13 @@ def whole(name: str, meanwhile: Console) -> tuple[Path, Run]:
         ArenaError: no such run, another process measures it, or it is none that can be taken up, because something that
             it depends on is no longer as it was; named.
     """
+    from arena_py import locking
     from arena_py.cli.measuring import tidied
-    from arena_py.results.store import RunFolder
+    from arena_py.results.store import LOCK, RunFolder
 
     if found := _finished(name):
+        # Its driver may have been killed between the document and the lock.
+        locking.abandoned(found[0] / LOCK)
         meanwhile.print(f"{name} is whole, nothing is missing", markup=False, soft_wrap=True)
         return found
     folder = RunFolder.unfinished(name)

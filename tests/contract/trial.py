@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,13 +213,16 @@ def _built(program: Path, name: str) -> Built:
 
 
 def _processes() -> set[tuple[int, float]]:
-    """Every living process that runs this Python, or came from a runner."""
+    """Every living process that came from a runner, but those of another driver: below this process, or nobody's."""
     found = set()
     for process in psutil.process_iter(["pid", "create_time", "cmdline", "status"]):
         words = process.info["cmdline"] or []
         alive = process.info["status"] != psutil.STATUS_ZOMBIE and process.info["pid"] != os.getpid()
         if alive and words and ("time.sleep(600)" in " ".join(words) or str(HERE) in " ".join(words)):
-            found.add((process.info["pid"], process.info["create_time"]))
+            with suppress(psutil.Error):
+                above = [each.pid for each in process.parents()]
+                if os.getpid() in above or process.ppid() in (0, 1):
+                    found.add((process.info["pid"], process.info["create_time"]))
     return found
 
 
