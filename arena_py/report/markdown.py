@@ -11,6 +11,7 @@ from arena_py.report import text
 from arena_py.report.builds import builds
 from arena_py.report.columns import rows
 from arena_py.report.curves import curve_table
+from arena_py.report.notes import notes
 from arena_py.report.verdict import means, winners
 from arena_py.results.document import Cell, Run
 from arena_py.results.summary import by_case, in_order
@@ -24,14 +25,13 @@ def markdown(run: Run) -> str:
     parts += ["## Over all cases", _list(overall)] if (overall := means(run)) else []
     for case, cells in by_case(run.cells).items():
         parts += [f"## {escaped(case)}", *case_parts(in_order(cells))]
-    notes = [f"{cell.case} {cell.label}: {note}" for cell in run.cells for note in cell.notes]
     own = {
         cell.label: cell.description.own_kernels
         for cell in run.cells
         if cell.description is not None and cell.description.own_kernels
     }
     for title, lines in (
-        ("Notes", notes),
+        ("Notes", notes(run)),
         ("Warnings", run.warnings),
         ("Builds", builds(run)),
         ("Kernels that a runner brings itself", [f"{label}: {', '.join(kernels)}" for label, kernels in own.items()]),

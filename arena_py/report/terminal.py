@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from arena_py.report import text
 from arena_py.report.builds import builds
 from arena_py.report.columns import Column, rows
+from arena_py.report.notes import notes
 from arena_py.report.verdict import means, winners
 from arena_py.results.summary import by_case, in_order
 
@@ -25,8 +26,7 @@ def show(run: Run, console: Console) -> None:
     hidden: dict[str, None] = {}
     for case, cells in by_case(run.cells).items():
         hidden |= dict.fromkeys(_case(case, in_order(cells), console))
-    notes = [f"{cell.case} {cell.label}: {note}" for cell in run.cells for note in cell.notes]
-    _lines(console, "Notes", notes)
+    _lines(console, "Notes", notes(run))
     _lines(console, "Warnings", run.warnings)
     _lines(console, "Time", [text.spent(run.breakdown)] if run.breakdown else [])
     _lines(console, "Builds", builds(run))

@@ -103,7 +103,12 @@ def test_a_refusal_leaves_the_session_usable_with_its_code(tmp_path: Path) -> No
 def test_children_of_a_runner_die_with_it(tmp_path: Path) -> None:
     with spawn("children", tmp_path) as session:
         session.usage()
-        (line,) = session.log_tail()
+        # Its log is read beside its answers, and may come a moment later.
+        for _ in range(100):
+            if lines := session.log_tail():
+                break
+            time.sleep(0.02)
+        (line,) = lines
     child = int(line.removeprefix("child "))
     for _ in range(100):
         if not alive(child):

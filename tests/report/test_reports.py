@@ -52,6 +52,17 @@ def test_ranked_rows_come_first_and_everything_asked_for_is_there(result):
     assert lines[position[1]].split()[0] == "2"
 
 
+def test_a_note_of_many_cells_is_told_once(result):
+    shared = ["its clock stood still"]
+    cells = [msgspec.structs.replace(each, notes=shared) for each in result.cells[:3]]
+    alone = msgspec.structs.replace(result.cells[3], notes=["alone"])
+    noted = msgspec.structs.replace(result, cells=[*cells, alone, result.cells[4]])
+    for output in (shown(noted, 200), markdown(noted)):
+        assert output.count("its clock stood still") == 1
+        assert "3 cells of candle:cpu, burn:flex, luminal:cpu: its clock stood still" in output
+        assert "meganeura:vulkan: alone" in output
+
+
 def test_what_did_not_pass_shows_status_reason_and_numbers_but_no_rank(result):
     output = shown(result, 200)
     (line,) = [line for line in output.splitlines() if line.strip().startswith("luminal:cpu")]
