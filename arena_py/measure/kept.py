@@ -1,7 +1,7 @@
 """Processes that go on from case to case, where a suite would rather be quick than start each one anew.
 
 Most of the time of a tiny case is a runner's start: PyTorch imports its libraries for seconds. The contract lets a
-runner be loaded again, so one that did what it was asked, and that computes on the processor, may serve the next case.
+runner be loaded again, so one that did what it was asked, and whose backend is `cpu`, may serve the next case.
 What it says of its memory begins anew there: where that cannot be had, every launch is a process of its own.
 """
 
