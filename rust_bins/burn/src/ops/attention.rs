@@ -35,7 +35,7 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: Visible) -> 
         let mask = causal.then(|| causal_mask(t, s, &v.device().inner()));
         composed(q, k, v, mask)
     } else if flex && s > LONGEST_FUSED && !causal {
-        in_parts(q, k, v)
+        in_parts(&q, &k, &v)
     } else {
         let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: causal };
         fused_attention(q, k, v, None, None, options)
@@ -63,11 +63,11 @@ fn composed(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<2>>) -
 }
 
 /// The composition over some queries at a time, on all threads: flex computes an exponential on one.
-fn in_parts(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+fn in_parts(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>) -> Tensor<4> {
     let [b, _, t, _] = q.dims();
     let rows = |sample: usize| {
         let of = |x: &Tensor<4>| x.clone().narrow(0, sample, 1);
-        let (q, k, v) = (of(&q), of(&k), of(&v));
+        let (q, k, v) = (of(q), of(k), of(v));
         let parts: Vec<_> = (0..t)
             .step_by(QUERIES_AT_ONCE)
             .map(|start| (q.clone().narrow(2, start, QUERIES_AT_ONCE.min(t - start)), k.clone(), v.clone()))

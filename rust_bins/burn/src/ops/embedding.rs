@@ -10,7 +10,7 @@ pub fn embedding(table: Tensor<2>, ids: Tensor<2, Int>, padding: Option<usize>) 
     let rows = module::embedding(table, ids.clone());
     match padding {
         Some(padding) if tracked => {
-            let padded = ids.equal_elem(padding as i64).unsqueeze_dim::<3>(2).expand(rows.dims());
+            let padded = ids.equal_elem(padding as u64).unsqueeze_dim::<3>(2).expand(rows.dims());
             rows.clone().mask_where(padded, rows.detach())
         }
         _ => rows,
