@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def build(
     binary: str,
     features: list[str],
     profile: str = "release",
+    rustflags: Sequence[str] = (),
     target: Path,
     log: Path,
     step: Callable[[str, int, int | None], None],
@@ -79,6 +81,7 @@ def build(
         binary: the executable's name.
         features: beyond the default ones.
         profile: cargo's.
+        rustflags: in place of those in cargo's configuration; the user's own stay.
         target: cargo's target folder.
         log: where what cargo says is appended.
         step: told (crate, finished, total).
@@ -99,9 +102,14 @@ def build(
     command += ["--target-dir", str(target), *reproducible.arguments(folder, target)]
     command += ["--message-format", "json-render-diagnostics"]
     step("starting cargo", 0, watch.total)
-    variables = {**QUIET, **reproducible.environment(target), **(environment or {})}
+    variables = {**QUIET, **reproducible.environment(target), **_flags(rustflags), **(environment or {})}
     code = process.run(command, cwd=folder, log=log, environment=variables, on_line=watch.line, on_tick=tick)
     return watch.executable if code == 0 else None
+
+
+def _flags(rustflags: Sequence[str]) -> dict[str, str]:
+    """What cargo takes in place of the flags in its configuration."""
+    return {"RUSTFLAGS": " ".join([*rustflags, *os.environ.get("RUSTFLAGS", "").split()])} if rustflags else {}
 
 
 def _crates(cargo: str, folder: Path, chosen: list[str], log: Path, tick: Callable[[float], None]) -> int | None:

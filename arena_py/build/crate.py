@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import shutil
 import sys
 import time
@@ -180,11 +179,12 @@ def _make(
         binary=f"arena-{framework.crate}",
         features=found.features,
         profile=found.profile,
+        rustflags=found.rustflags,
         target=places.cargo_target(framework.crate, variant.name if variant else None),
         log=log,
         step=progress.step,
         tick=progress.tick,
-        environment=_variables(found, toolkit, built_for),
+        environment=toolkit.environment(built_for[0]) if toolkit else {},
     )
     if made is None:
         words = tail(log)
@@ -213,15 +213,6 @@ def _make(
     if changed := _inputs(framework, variant).differ_from(kept):
         return NotBuilt(f"{changed} while it was being built", hint="build it again")
     return Built([str(executable)], kept)
-
-
-def _variables(found: _Inputs, toolkit: CudaToolkit | None, built_for: tuple[str, str]) -> dict[str, str]:
-    """What cargo, and the build scripts below it, read of the environment."""
-    variables = toolkit.environment(built_for[0]) if toolkit else {}
-    if found.rustflags:
-        # Cargo takes these in place of the flags in its configuration; the user's own stay.
-        variables["RUSTFLAGS"] = " ".join([*found.rustflags, *os.environ.get("RUSTFLAGS", "").split()])
-    return variables
 
 
 def _place(made: Path, executable: Path) -> None:

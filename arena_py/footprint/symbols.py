@@ -37,21 +37,17 @@ def build(framework: Framework, record: BuildRecord, progress: Progress) -> Path
             binary=f"arena-{framework.crate}",
             features=record.features,
             profile=record.profile,
+            rustflags=record.rustflags,
             target=target_of(framework.crate),
             log=log,
             step=step,
             tick=lambda _: None,
-            environment=_variables(record),
+            # Its profile otherwise as it is: the code differs by less than a thousandth, which the entry tells.
+            environment={f"CARGO_PROFILE_{record.profile.upper().replace('-', '_')}_STRIP": "none"},
         )
     except OSError as error:
         return str(error)
     return made or f"cargo failed, see {log}"
-
-
-def _variables(record: BuildRecord) -> dict[str, str]:
-    """Its profile otherwise as it is: the code differs by less than a thousandth, which the entry tells."""
-    kept = {f"CARGO_PROFILE_{record.profile.upper().replace('-', '_')}_STRIP": "none"}
-    return kept | ({"RUSTFLAGS": " ".join(record.rustflags)} if record.rustflags else {})
 
 
 def target_of(crate: str) -> Path:
