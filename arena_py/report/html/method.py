@@ -9,6 +9,7 @@ import msgspec
 
 from arena_py.report import text
 from arena_py.report.builds import builds
+from arena_py.report.notes import notes
 from arena_py.report.verdict import means, winners
 from arena_py.results.document import Run
 
@@ -37,7 +38,7 @@ class Section:
 
 def sections(run: Run) -> list[Section]:
     """Everything that is not a cell, in the order of a reader's questions."""
-    notes = [f"{cell.case} {cell.label}: {note}" for cell in run.cells for note in cell.notes]
+    told = notes(run)
     found = [
         Section("Results", lines=winners(run)),
         Section("Over all cases", lines=means(run)),
@@ -46,7 +47,7 @@ def sections(run: Run) -> list[Section]:
         Section("Noise floor", lines=_floor(run)),
         Section("Where the time went", lines=[text.spent(run.breakdown)] if run.breakdown else []),
         Section("Warnings", lines=run.warnings),
-        Section("Notes", lines=notes, folded=len(notes) > SHOWN_NOTES),
+        Section("Notes", lines=told, folded=len(told) > SHOWN_NOTES),
         Section("Versions", head=["runner", "version", "built by", "features", "source", "lock"], body=_versions(run)),
         Section("Builds", lines=builds(run)),
         Section("Kernels that a runner brings itself", lines=_kernels(run)),
