@@ -77,7 +77,7 @@ class TorchProgram:
         return values.to(self.model.dtype) if values.is_floating_point() else values
 
     def _upload(self) -> dict[str, torch.Tensor]:
-        return {name: values.to(self.model.device, non_blocking=True) for name, values in self._host.items()}
+        return {name: values.to(self.model.device, non_blocking=self._is_cuda) for name, values in self._host.items()}
 
     def execute(self, boundary: BoundaryName) -> int | None:
         """Execute once; for `decode`, the nanoseconds to the first new token."""
