@@ -153,7 +153,8 @@ class CaseMeasurement:
     def _cell(self, candidate: Candidate) -> Cell:
         entrant, runner = self._entrants[candidate.label], self._runners[candidate.label]
         status, reason = _verdict(entrant)
-        kept = [KEPT] if IN_PROCESS not in entrant.notes and any(e.startup_ns is None for e in entrant.launches) else []
+        own_process = isinstance(runner, Built) and not runner.in_process
+        kept = [KEPT] if own_process and any(launch.startup_ns is None for launch in entrant.launches) else []
         return Cell(
             framework=candidate.framework.name,
             variant=candidate.variant.name,

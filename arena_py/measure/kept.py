@@ -54,9 +54,10 @@ class Kept:
                 self._idle[label] = session, leave.pop_all()
 
     def _taken(self, label: str) -> tuple[Session, contextlib.ExitStack] | None:
-        session, leave = self._idle.pop(label, (None, None))
-        if session is None or leave is None:
+        idle = self._idle.pop(label, None)
+        if idle is None:
             return None
+        session, leave = idle
         if session.sound and forget_peak(session.pid):
             return session, leave
         leave.close()

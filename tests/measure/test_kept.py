@@ -74,7 +74,7 @@ def test_one_that_died_while_it_was_idle_is_replaced():
         with processes.session("a", starting("good")) as (first, _):
             pass
         psutil.Process(first.pid).kill()
-        psutil.wait_procs([psutil.Process(first.pid)], 5) if psutil.pid_exists(first.pid) else None
+        first.wait(5.0)
         with processes.session("a", starting("good")) as (second, new):
             assert new
             second.load(SPEC, Path("weights"), backend="cpu")
