@@ -20,6 +20,7 @@ from arena_py.cli.app import main
 from arena_py.errors import ArenaError
 from arena_py.measure import machine
 from arena_py.measure.case import CaseMeasurement
+from arena_py.measure.plan import Plan
 from arena_py.results import begun, store
 from arena_py.results.journal import JOURNAL
 from arena_py.verify import cases
@@ -90,7 +91,9 @@ def test_only_what_is_missing_is_measured_and_the_rest_is_kept(world, out, capsy
     assert "1 of 2 cases are there, 1 are missing" in capsys.readouterr().err
 
 
-def test_the_result_has_the_form_of_an_uninterrupted_one(world, out, tmp_path) -> None:
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_result_has_the_form_of_an_uninterrupted_one(world, out, tmp_path, monkeypatch, *, kept: bool) -> None:
+    monkeypatch.setattr(Plan, "keeps_processes", kept)
     cut_off(world, out)
     world()
     main(["compare", "--resume", str(out)])
@@ -103,8 +106,8 @@ def test_the_result_has_the_form_of_an_uninterrupted_one(world, out, tmp_path) -
     resumed_cells, cells = ([[cell[name] for name in names] for cell in each["cells"]] for each in (resumed, at_once))
     assert resumed_cells == cells
     assert resumed["cases"] == at_once["cases"]
-    for each in (*resumed["cells"], *at_once["cells"]):
-        # Suite `quick` keeps processes: which case started one, and says so, is another after a new start.
+    for each in (*resumed["cells"], *at_once["cells"]) if kept else ():
+        # Where processes are kept, which case started one, and says so, is another after a new start.
         del each["notes"]
         for launch in each["launches"]:
             del launch["startup_ns"]
