@@ -30,8 +30,10 @@ IDLE_S = 10.0
 """Between two looks at a runner that is asked nothing: many are alive while one is measured."""
 SCAN_S = 0.5
 SCAN_SHARE = 1000
-"""Between two looks at all processes and the scratch folder, at least, and so many times as long as a look takes:
-samples are being taken meanwhile."""
+"""Between two looks at all processes and the scratch folder, at least, and so many times what a look takes of a
+processor: samples are being taken meanwhile."""
+MOST_SCAN_S = 2.0
+"""Between two looks, at most: with many processes alive a look is long, and what a runner takes grows meanwhile."""
 MOST_FILES = 20_000
 """Files of a scratch folder that are weighed."""
 GIB = 1 << 30
@@ -125,9 +127,11 @@ class LimitWatch(threading.Thread):
             try:
                 what = self._too_much([runner])
                 if not what and time.monotonic() >= next_scan:
-                    before = time.monotonic()
+                    # Not what passed meanwhile: on a busy machine a look waits more than it works.
+                    before = time.thread_time()
                     what = self._too_much([runner, *containment.descendants(self._pid)]) or self._too_large()
-                    next_scan = time.monotonic() + max(SCAN_S, SCAN_SHARE * (time.monotonic() - before))
+                    took_s = time.thread_time() - before
+                    next_scan = time.monotonic() + min(MOST_SCAN_S, max(SCAN_S, SCAN_SHARE * took_s))
             except psutil.NoSuchProcess:
                 return
             except (psutil.Error, OSError):

@@ -7,18 +7,22 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from arena_py.contract import limits
 from arena_py.contract.conditions import runner_environment
 from arena_py.contract.messages import ModelSpec
 from arena_py.contract.session import RunnerFailed, RunnerRefused, Session
 
 FAKE = Path(__file__).with_name("fake_runner.py")
-TIMEOUTS_S = {"ready": 5.0, "load": 2.0, "prepare": 2.0, "run": 2.0, "outputs": 2.0, "usage": 2.0, "shutdown": 5.0}
+HANGS_IN_S = {"silent": {"ready": 1.0}, "hang@run": {"run": 2.0}}
+"""How long the driver waits for what a behaviour never answers; all else has the driver's own, generous timeouts."""
 
 
 def spawn(behaviour: str, scratch: Path, **options: object) -> Session:
-    return Session([sys.executable, str(FAKE), behaviour], scratch=scratch, **{"timeouts_s": TIMEOUTS_S, **options})
+    timeouts_s = HANGS_IN_S.get(behaviour)
+    return Session([sys.executable, str(FAKE), behaviour], scratch=scratch, timeouts_s=timeouts_s, **options)
 
 
 def everything(session: Session, scratch: Path) -> None:
@@ -80,9 +84,7 @@ def test_a_bad_runner_gets_its_status_and_leaves_no_process(
     pids: list[int] = []
     with (
         pytest.raises(RunnerFailed) as failed,
-        spawn(
-            behaviour, tmp_path, timeouts_s={**TIMEOUTS_S, "ready": 1.0 if behaviour == "silent" else 5.0}
-        ) as session,
+        spawn(behaviour, tmp_path) as session,
     ):
         pids.append(session.pid)
         everything(session, tmp_path)
@@ -104,13 +106,13 @@ def test_children_of_a_runner_die_with_it(tmp_path: Path) -> None:
     with spawn("children", tmp_path) as session:
         session.usage()
         # Its log is read beside its answers, and may come a moment later.
-        for _ in range(100):
+        for _ in range(1000):
             if lines := session.log_tail():
                 break
             time.sleep(0.02)
         (line,) = lines
     child = int(line.removeprefix("child "))
-    for _ in range(100):
+    for _ in range(1000):
         if not alive(child):
             break
         time.sleep(0.02)
@@ -140,3 +142,25 @@ def test_runners_see_declared_variables_only(monkeypatch: pytest.MonkeyPatch) ->
     environment = runner_environment(3, {"LP_NUM_THREADS": "{threads}"})
     assert "SECRET_TOKEN" not in environment
     assert environment["OMP_NUM_THREADS"] == environment["LP_NUM_THREADS"] == "3"
+
+
+def test_many_processes_on_a_machine_do_not_hide_what_a_runner_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looks: list[int] = []
+
+    def descendants(pid: int) -> list[psutil.Process]:
+        until = time.thread_time() + 0.2
+        while time.thread_time() < until:
+            pass
+        looks.append(pid)
+        # Not on the first look.
+        return [psutil.Process()] * 5 * (len(looks) - 1)
+
+    monkeypatch.setattr(limits.containment, "descendants", descendants)
+    told: list[str] = []
+    # A thousand times what a look takes would be over three minutes.
+    watch = limits.LimitWatch(limits.Limits(processes=5), os.getpid(), tmp_path, told.append)
+    with watch.closely():
+        watch.join(60)
+    assert told == ["6 processes, the limit is 5"]
