@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
-use arena_runner::architecture::unet2d_condition::{
-    LAYER_NORM_EPS, Level, Plan, Resnet, TRANSFORMER_GROUP_NORM_EPS, Transformer, UNet2DConditionConfig,
+use arena_runner::architecture::unet2d_condition::UNet2DConditionConfig;
+use arena_runner::architecture::unet2d_plan::{
+    LAYER_NORM_EPS, Level, Plan, Resnet, TRANSFORMER_GROUP_NORM_EPS, Transformer,
 };
 use arena_runner::{Inputs, Result};
 use burn::tensor::activation::{gelu, silu};

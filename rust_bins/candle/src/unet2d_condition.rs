@@ -1,7 +1,8 @@
 //! `unet2d-condition`: diffusers `UNet2DConditionModel` (Rombach et al. 2022).
 
 use arena_runner::architecture::Parameter;
-use arena_runner::architecture::unet2d_condition::{self as plan, UNet2DConditionConfig};
+use arena_runner::architecture::unet2d_condition::UNet2DConditionConfig;
+use arena_runner::architecture::unet2d_plan as plan;
 use arena_runner::{Inputs, Result};
 use candle_core::{D, Device, Tensor};
 

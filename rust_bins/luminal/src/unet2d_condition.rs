@@ -2,8 +2,9 @@
 //! and up again with skip connections (diffusers `UNet2DConditionModel`).
 
 use arena_runner::architecture::Parameter;
-use arena_runner::architecture::unet2d_condition::{
-    LAYER_NORM_EPS, Level, Plan, Resnet, TRANSFORMER_GROUP_NORM_EPS, Transformer, UNet2DConditionConfig,
+use arena_runner::architecture::unet2d_condition::UNet2DConditionConfig;
+use arena_runner::architecture::unet2d_plan::{
+    LAYER_NORM_EPS, Level, Plan, Resnet, TRANSFORMER_GROUP_NORM_EPS, Transformer,
 };
 use arena_runner::{Inputs, Result};
 use serde_json::{Map, Value};

@@ -1,9 +1,9 @@
 //! `unet2d-condition`: diffusers `UNet2DConditionModel` (Rombach et al. 2022).
 
 use arena_runner::architecture::Parameter;
-use arena_runner::architecture::unet2d_condition::{
-    LAYER_NORM_EPS, Resnet, TRANSFORMER_GROUP_NORM_EPS, Transformer, UNet2DConditionConfig, UNet2DConditionInputs,
-};
+use arena_runner::architecture::unet2d_condition::UNet2DConditionConfig;
+use arena_runner::architecture::unet2d_inputs::UNet2DConditionInputs;
+use arena_runner::architecture::unet2d_plan::{LAYER_NORM_EPS, Resnet, TRANSFORMER_GROUP_NORM_EPS, Transformer};
 use arena_runner::{Inputs, Result};
 use meganeura::NodeId;
 use serde_json::{Map, Value};

@@ -6,6 +6,8 @@ pub mod llama;
 pub mod resnet;
 pub mod smolvla_expert;
 pub mod unet2d_condition;
+pub mod unet2d_inputs;
+pub mod unet2d_plan;
 pub mod whisper;
 
 use crate::task::Task;
