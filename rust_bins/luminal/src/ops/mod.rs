@@ -6,6 +6,7 @@
 mod detached;
 mod erf;
 mod gather;
+mod instruction;
 mod kernel;
 mod math;
 mod matmul;
@@ -14,7 +15,8 @@ mod window;
 pub use detached::DetachedMax;
 pub use erf::Erf;
 pub use gather::{Gather, Ids, ScatterAdd};
-pub use kernel::{Binary, Instruction, Kernel, Reduction, Source, Unary};
+pub use instruction::{Binary, Instruction, Source, Unary};
+pub use kernel::{Kernel, Reduction};
 pub use matmul::{Loop, MatMul, Operand};
 pub use window::{Fold, MaxPool, MaxPoolGradient, Unfold, Window};
 
