@@ -39,6 +39,7 @@ def warnings(facts: Machine, threads: int, cells: Sequence[Cell], observations: 
     return [
         *_before(facts, threads),
         *_during(facts, observations),
+        *_single_launches(cells),
         *(told for cell in cells for told in _first_rounds(cell)),
         *(told for case, of_case in by_case(cells).items() for told in _drift(case, of_case)),
     ]
@@ -88,6 +89,17 @@ def _during(facts: Machine, observations: Sequence[Observation]) -> Iterator[str
         yield (
             f"the processor's clock moved between {min(clocks):.0f} and {max(clocks):.0f} MHz; fix it (cpupower "
             "frequency-set) for steadier numbers"
+        )
+
+
+def _single_launches(cells: Sequence[Cell]) -> Iterator[str]:
+    """Launches of one program differ by more than its turns do, and nothing of that is known from one."""
+    sampled = [{turn.launch for turn in steady(cell)} for cell in cells if cell.turns]
+    single = sum(1 for launches in sampled if len(launches) == 1)
+    if single:
+        yield (
+            f"{single} of {len(sampled)} cells have one launch: their ± is that of its turns, and another launch may "
+            "lie outside of it; --launches 3 or more shows what launches differ by"
         )
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
 
-from run_documents import MS, around, cell, run
+from run_documents import MS, around, cell, run, turns
 
 from arena_py.measure.warnings import warnings
 from arena_py.results.document import Turn
@@ -88,3 +88,10 @@ def test_a_machine_that_becomes_slower():
     assert "the machine became 19% slower" in told(cells=[drifting])
     noisy = cell("candle:cpu", around(100, 30, 0.3))
     assert told(cells=[noisy]) == ""
+
+
+def test_one_launch_does_not_show_what_launches_differ_by():
+    once, thrice = cell("candle:cpu", turns=turns(around(100), launches=1)), cell("burn:flex", around(100))
+    failed = cell("luminal:cpu", status="crashed")
+    assert "1 of 2 cells have one launch" in told(cells=[once, thrice, failed])
+    assert told(cells=[thrice, failed]) == ""
