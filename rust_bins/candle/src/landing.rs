@@ -19,9 +19,11 @@ pub struct Landing {
     #[cfg(feature = "cuda")]
     kept: std::collections::BTreeMap<String, PinnedHostSlice<f32>>,
     /// Whether the results of the latest execution are in it.
+    #[cfg(feature = "cuda")]
     landed: bool,
 }
 
+#[cfg_attr(not(feature = "cuda"), allow(clippy::unused_self))] // without a device there is no memory to keep
 impl Landing {
     /// Brings results to where the boundary wants them: on a CUDA device into this memory, elsewhere into the tensors.
     ///
@@ -32,17 +34,19 @@ impl Landing {
         results: impl Iterator<Item = (&'a str, &'a mut Tensor)>,
         boundary: Boundary,
     ) -> Result<()> {
-        self.landed = false;
         let mut results = results.peekable();
         #[cfg(feature = "cuda")]
-        if boundary == Boundary::Host
-            && let Some(Device::Cuda(device)) = results.peek().map(|(_, tensor)| tensor.device().clone())
         {
-            for (name, tensor) in results {
-                self.copy(name, tensor)?;
+            self.landed = false;
+            if boundary == Boundary::Host
+                && let Some(Device::Cuda(device)) = results.peek().map(|(_, tensor)| tensor.device().clone())
+            {
+                for (name, tensor) in results {
+                    self.copy(name, tensor)?;
+                }
+                self.landed = true;
+                return device.cuda_stream().synchronize().map_err(Error::wrap);
             }
-            self.landed = true;
-            return device.cuda_stream().synchronize().map_err(Error::wrap);
         }
         results.try_for_each(|(_, tensor)| settle(tensor, boundary).map(|settled| *tensor = settled))
     }
@@ -50,19 +54,13 @@ impl Landing {
     /// A result of the latest execution, read when it is written.
     pub fn output<'a>(&'a self, prefix: &str, name: &'a str, tensor: &'a Tensor) -> Output<'a> {
         Output::lazy(format!("{prefix}{name}"), tensor.dims(), move || {
-            if self.landed { self.kept(name) } else { values(tensor) }
+            #[cfg(feature = "cuda")]
+            if self.landed {
+                let values = self.kept[name].as_slice().map_err(|error| internal(Error::wrap(error)))?;
+                return Ok(values.to_vec());
+            }
+            values(tensor)
         })
-    }
-
-    #[cfg(feature = "cuda")]
-    fn kept(&self, name: &str) -> arena_runner::Result<Vec<f32>> {
-        let values = self.kept[name].as_slice().map_err(|error| internal(Error::wrap(error)))?;
-        Ok(values.to_vec())
-    }
-
-    #[cfg(not(feature = "cuda"))]
-    fn kept(&self, name: &str) -> arena_runner::Result<Vec<f32>> {
-        unreachable!("{name} landed ({}) without a device", self.landed)
     }
 
     /// Begins to copy a result.
