@@ -32,7 +32,8 @@ def diff(
     with a baseline that `compare --save-baseline NAME` kept. A run is the name of a folder under artifacts/results, a
     path, or `latest`; two audits (folders or paths of `audit.json`) show what grew, by crate and by package. Nothing is
     refused: where machine, versions, weights or threads differ, that is said first.
-    Ends with 1 when a cell that passed is now wrong or broken, with 3 when one became slower, with 0 otherwise.
+    Ends with 1 when a cell that passed is now wrong or broken, with 3 when one became slower, with 0 otherwise. A cell
+    of a single launch is `unclear` unless it ties or `aa` has found this machine's noise floor.
 
     Args:
         run_a: What is compared with.

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 HEAD = ("case", "runner", "before", "after", "ratio", "95 % interval", "verdict")
-ORDER = ("newly wrong", "regression", "gone", "improvement", "newly right", "new", "tie", "not ranked")
+ORDER = ("newly wrong", "regression", "gone", "improvement", "newly right", "new", "unclear", "tie", "not ranked")
+UNCLEAR = (
+    "unclear: the intervals are of turns within one launch, and another launch may lie outside of them; compare runs "
+    "of --launches 3 or more, or let `python -m arena_py aa` find what this machine's launches differ by"
+)
 STYLES = {
     "newly wrong": "bold red",
     "regression": "red",
@@ -91,6 +95,8 @@ def show(found: Difference, console: Console) -> None:
         _print(console, "\nGeometric mean over cases", "bold")
         for told in lines:
             _print(console, f"  {told}")
+    if found.having("unclear"):
+        _print(console, f"\n{UNCLEAR}", "yellow")
     _print(console, f"\n{summary(found)}", "bold")
 
 
@@ -101,6 +107,8 @@ def markdown(found: Difference) -> str:
         parts += ["## Not the same", "\n".join(f"- {escaped(caveat)}" for caveat in found.caveats)]
     body = [[escaped(value) for value in row] for row in rows(found.cells)]
     parts += ["## Cells", str(tabulate(body, HEAD, tablefmt="github", disable_numparse=True))]
+    if found.having("unclear"):
+        parts.append(UNCLEAR)
     if lines := overall(found):
         parts += ["## Geometric mean over cases", "\n".join(f"- {escaped(line)}" for line in lines)]
     return "\n\n".join(parts) + "\n"

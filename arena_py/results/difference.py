@@ -17,7 +17,7 @@ from arena_py.results.overall import Overall
 from arena_py.results.summary import steady
 
 Verdict: TypeAlias = Literal[
-    "regression", "improvement", "tie", "newly wrong", "newly right", "not ranked", "gone", "new"
+    "regression", "improvement", "unclear", "tie", "newly wrong", "newly right", "not ranked", "gone", "new"
 ]
 BROKEN = ("wrong", "out_of_memory", "crashed", "timed_out", "not_built")
 MACHINE = (
@@ -115,7 +115,14 @@ def _cell(old: Cell | None, new: Cell | None, seed: int, floor: Floor | None) ->
     verdict: Verdict = "regression" if ratio.value > 1 else "improvement"
     if statistics.is_tie(ratio, noise):
         verdict = "tie"
+    elif not floor_of(floor, new.task) and any(_launched_once(cell) for cell in (old, new)):
+        verdict = "unclear"
     return replace(found, verdict=verdict, ratio=ratio, noise=noise)
+
+
+def _launched_once(cell: Cell) -> bool:
+    """Whether nothing is known of what its launches differ by, which is more than what turns of one launch do."""
+    return len({turn.launch for turn in steady(cell)}) == 1
 
 
 def _told(cell: Cell) -> str:

@@ -10,12 +10,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
 
-from run_documents import WRONG, around, cell, run
+from run_documents import WRONG, around, cell, run, turns
 
 from arena_py.cli import diff
 from arena_py.cli.app import main
 from arena_py.errors import ArenaError
 from arena_py.results import baselines, store
+
+
+def keep(folder, documents):
+    for name, document in documents.items():
+        place = folder / "results" / name
+        place.mkdir(parents=True)
+        store.write(place / store.RUN, store.encode(document))
 
 
 @pytest.fixture
@@ -26,10 +33,7 @@ def runs(tmp_path, monkeypatch):
         "slower": run(cell("candle:cpu", around(105)), cell("burn:flex", around(140))),
         "wrong": run(cell("candle:cpu", around(150)), cell("burn:flex", around(140), error=WRONG)),
     }
-    for name, document in made.items():
-        folder = tmp_path / "results" / name
-        folder.mkdir(parents=True)
-        store.write(folder / store.RUN, store.encode(document))
+    keep(tmp_path, made)
     return made
 
 
@@ -64,6 +68,17 @@ def test_the_table_says_what_became_slower(runs, capsys):
     assert "1.050" in out
     assert "regression" in out
     assert "1 regression, 1 tie" in out
+
+
+@pytest.mark.parametrize("words", [[], ["--format", "md"]])
+def test_one_launch_is_no_alarm_and_what_to_do_is_said(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.setenv("ARENA_ARTIFACTS", str(tmp_path))
+    once = {"a": turns(around(100), launches=1), "slower": turns(around(130), launches=1)}
+    keep(tmp_path, {name: run(cell("candle:cpu", turns=of)) for name, of in once.items()})
+    assert main(["diff", "a", "slower", "--fail-above", "5%", *words]) == 0
+    out = capsys.readouterr().out
+    assert "1 unclear" in out
+    assert "--launches 3" in out
 
 
 def test_what_differs_is_said_before_the_numbers(runs, tmp_path, capsys):

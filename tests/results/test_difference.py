@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from run_documents import WRONG, around, cell, run
+from run_documents import WRONG, around, cell, run, turns
 
 from arena_py.errors import ArenaError
 from arena_py.results import baselines, noise, store
@@ -78,6 +78,19 @@ def test_a_difference_inside_the_launches_own_spread_is_a_tie():
     launches = [100.0] * 10 + [110.0] * 10 + [120.0] * 10
     found = difference(run(cell("candle:cpu", launches)), run(cell("candle:cpu", [ms * 1.05 for ms in launches])))
     assert verdicts(found) == {"candle:cpu": "tie"}
+
+
+@pytest.mark.parametrize(("before_ms", "after_ms"), [(100, 130), (130, 100)])
+@pytest.mark.parametrize("launches", [(1, 3), (3, 1), (1, 1)])
+def test_of_a_single_launch_a_difference_is_unclear_until_the_floor_is_known(before_ms, after_ms, launches):
+    old, new = (
+        run(cell("candle:cpu", turns=turns(around(ms), each)), cell("burn:flex", turns=turns(around(50), each)))
+        for ms, each in zip((before_ms, after_ms), launches, strict=True)
+    )
+    assert verdicts(difference(old, new)) == {"candle:cpu": "unclear", "burn:flex": "tie"}
+    task = TaskFloor(floor=0.06, comparisons=10, excluded_one=0, measured="2026-01-01T00:00:00Z", labels=["candle:cpu"])
+    found = difference(old, new, Floor(machine="m", threads=2, tasks={"infer": task}))
+    assert verdicts(found)["candle:cpu"] == ("regression" if after_ms > before_ms else "improvement")
 
 
 def test_too_few_turns_are_compared_with_what_confidence_they_leave():
