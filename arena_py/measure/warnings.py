@@ -98,8 +98,8 @@ def _single_launches(cells: Sequence[Cell]) -> Iterator[str]:
     single = sum(1 for launches in sampled if len(launches) == 1)
     if single:
         yield (
-            f"{single} of {len(sampled)} cells have one launch: their ± is that of its turns, and another launch may "
-            "lie outside of it; --launches 3 or more shows what launches differ by"
+            f"single launches: {single} of {len(sampled)} cells; a ± is that of its turns, and another launch may lie "
+            "outside of it; --launches 3 or more shows what launches differ by"
         )
 
 

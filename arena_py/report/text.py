@@ -9,6 +9,8 @@ from arena_py.results.observed import Breakdown, Roofline
 
 NS_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 DIGITS = 3
+WIDE = 10
+"""So many times a value, half an interval is told as such: its figures would be those of a distribution's far tail."""
 
 
 def plain(text: str) -> str:
@@ -41,7 +43,7 @@ def duration(ns: float) -> str:
 
 
 def measured(interval: Interval) -> str:
-    """`229 ± 2 ms`; `3.05 ~ 0.05 s` where the interval is a range of too few samples."""
+    """`229 ± 2 ms`; `3.05 ~ 0.05 s`: a range of too few samples; `86 ± >10x ms`: launches with nothing in common."""
     scale, unit = _scale(interval.value)
     value, half = interval.value / scale, interval.half_width / scale
     decimals = len(number(value).partition(".")[2])
@@ -49,7 +51,8 @@ def measured(interval: Interval) -> str:
         decimals += 1
     sign = "±" if interval.confidence >= 0.95 else "~"
     shown = number(value) if abs(value) >= 1000 else f"{value:.{decimals}f}"
-    return f"{shown} {sign} {half:.{decimals}f} {unit}"
+    told = f">{WIDE}x" if half >= WIDE * value else f"{half:.{decimals}f}"
+    return f"{shown} {sign} {told} {unit}"
 
 
 def _scale(ns: float) -> tuple[float, str]:

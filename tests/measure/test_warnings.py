@@ -93,5 +93,5 @@ def test_a_machine_that_becomes_slower():
 def test_one_launch_does_not_show_what_launches_differ_by():
     once, thrice = cell("candle:cpu", turns=turns(around(100), launches=1)), cell("burn:flex", around(100))
     failed = cell("luminal:cpu", status="crashed")
-    assert "1 of 2 cells have one launch" in told(cells=[once, thrice, failed])
+    assert "single launches: 1 of 2 cells" in told(cells=[once, thrice, failed])
     assert told(cells=[thrice, failed]) == ""

@@ -243,6 +243,7 @@ def test_measured_has_the_decimals_of_its_value():
     assert text.measured(Interval(1.234e6, 1.2e6, 1.3e6)) == "1.23 ± 0.05 ms"
     assert text.measured(Interval(229.4e6, 229.2e6, 229.6e6)) == "229.4 ± 0.2 ms"
     assert text.measured(Interval(5e6, 5e6, 5e6)) == "5.00 ± 0.00 ms"
+    assert text.measured(Interval(85.7e6, 60e6, 2.5e21)) == "85.7 ± >10x ms"
 
 
 @pytest.mark.parametrize(("count", "words"), [(812, "812 B"), (5_000_000, "4.77 MiB"), (1_331_439_861, "1.24 GiB")])

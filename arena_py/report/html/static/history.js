@@ -23,7 +23,8 @@ function historyFigure(now, points) {
       const step = DATA.steps.find((each) => each.run === run.key && each.case === now && each.label === label);
       const changed = before !== null && before !== cell.version;
       const told = step ? `${step.verdict}: ${factor(step.ratio[0])} times, ${factor(step.ratio[1])} to ${factor(step.ratio[2])}` : "";
-      values.push({ label, framework: cell.framework, started: run.started, run: run.key, value, low, high, words: measured(cell.median_ns), version: cell.version, changed, step: step?.verdict ?? "", told });
+      const [from, to] = whisker(value, low, high);
+      values.push({ label, framework: cell.framework, started: run.started, run: run.key, value, low: from, high: to, words: measured(cell.median_ns), version: cell.version, changed, step: step?.verdict ?? "", told });
       before = cell.version;
     }
   }

@@ -63,7 +63,8 @@ function scalingFigure(title, cells, across, metric) {
   const told = (cell) => (bytes ? size(cell.peak_rss_bytes) : valueWords(metric, cell, metric.of(cell)));
   const values = ranked.map((cell) => {
     const [value, low, high] = metric.of(cell).map((each) => each / unit.scale);
-    return { label: cell.label, at: sizeAt(cell, across), value, low, high, words: told(cell) };
+    const [from, to] = whisker(value, low, high);
+    return { label: cell.label, at: sizeAt(cell, across), value, low: from, high: to, words: told(cell) };
   });
   values.sort((a, b) => a.at - b.at);
   const names = unique(values.map((each) => each.label)).sort();

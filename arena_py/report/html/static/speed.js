@@ -42,7 +42,7 @@ function speedView(body) {
     el("div", { class: "tools" },
       choice("Show", usable.map(([key, each]) => [key, each.title]), name, (value) => change({ metric: value })),
       choice("Axis", [["auto", "linear, logarithmic where values are far apart"], ["linear", "linear"], ["log", "logarithmic"]], state.scale, (value) => change({ scale: value })),
-      el("p", { class: "legend" }, "Only what passed the gate is drawn. Whiskers: 95 % interval of the median; hollow: the range of too few samples.")),
+      el("p", { class: "legend" }, "Only what passed the gate is drawn. Whiskers: 95 % interval of the median; hollow: the range of too few samples; cut at ten times the median.")),
   );
   const tasks = grouped(cells, (cell) => cell.task);
   if (!cells.length) body.append(el("p", { class: "empty" }, "No cell to show."));
@@ -63,9 +63,10 @@ function speedFigure(run, title, cells, metric) {
   const values = ranked.map((cell, index) => {
     const [value, low, high, confidence] = bounds[index].map((each, at) => (at < 3 ? each / unit.scale : each));
     const words = `${valueWords(metric, cell, bounds[index])}${cell.rank === 1 && metric.unit === "ns" && alone(ranked) ? "  = tie" : ""}`;
-    return { label: cell.label, framework: cell.framework, value, low, high, whole: confidence >= 0.95, words };
+    const [from, to] = whisker(value, low, high);
+    return { label: cell.label, framework: cell.framework, value, low: from, high: to, whole: confidence >= 0.95, words };
   });
-  const spread = Math.max(...values.map((each) => each.value)) / Math.min(...values.map((each) => each.value));
+  const spread = Math.max(...values.map((each) => each.high)) / Math.min(...values.map((each) => each.low));
   const log = state.scale === "log" || (state.scale === "auto" && spread > 20);
   const scale = log ? { type: "log", nice: false, padding: 24 } : { zero: true };
   const y = { field: "label", type: "nominal", sort: values.map((each) => each.label), title: null, axis: { labelPadding: 6, ticks: false, domain: false } };

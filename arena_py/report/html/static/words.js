@@ -38,7 +38,10 @@ function size(bytes) {
   return `${number(value)} ${unit}`;
 }
 
-/** `229 ± 2 ms`; `~` where it is a range of too few samples. */
+/** So many times a value, half an interval is told as such and drawn no longer. */
+const WIDE = 10;
+
+/** `229 ± 2 ms`; `~` where it is a range of too few samples; `86 ± >10x ms` where launches have nothing in common. */
 function measured([value, low, high, confidence]) {
   const [scale, unit] = nsUnit(value);
   const shown = value / scale;
@@ -46,8 +49,12 @@ function measured([value, low, high, confidence]) {
   let decimals = (number(shown).split(".")[1] ?? "").length;
   if (half > 0 && half < 0.5 * 10 ** -decimals) decimals += 1;
   const words = shown >= 1000 ? number(shown) : shown.toFixed(decimals);
-  return `${words} ${confidence >= 0.95 ? "±" : "~"} ${half.toFixed(decimals)} ${unit}`;
+  const told = half >= WIDE * shown ? `>${WIDE}x` : half.toFixed(decimals);
+  return `${words} ${confidence >= 0.95 ? "±" : "~"} ${told} ${unit}`;
 }
+
+/** The ends of a whisker, cut: a far one would leave no room for anything else. */
+const whisker = (value, low, high) => [Math.max(low, value / WIDE), Math.min(high, value * WIDE)];
 
 const factor = (value) => (value < 100 ? value.toFixed(2) : number(value));
 const percent = (share) => (share === null || share === undefined ? "" : `${number(share * 100)} %`);
