@@ -110,19 +110,16 @@ def _cell(old: Cell | None, new: Cell | None, seed: int, floor: Floor | None) ->
         seed=seed + zlib.crc32(f"{new.case} {new.label}".encode()),
         launches=([turn.launch for turn in steady(new)], [turn.launch for turn in steady(old)]),
     )
-    spreads = [cell.summary.launch_spread or 0.0 for cell in (old, new) if cell.summary]
-    noise = max([*spreads, floor_of(floor, new.task)])
+    spreads = [cell.summary.launch_spread for cell in (old, new) if cell.summary]
+    known_floor = floor_of(floor, new.task)
+    noise = max([known_floor, *(spread or 0.0 for spread in spreads)])
     verdict: Verdict = "regression" if ratio.value > 1 else "improvement"
     if statistics.is_tie(ratio, noise):
         verdict = "tie"
-    elif not floor_of(floor, new.task) and any(_launched_once(cell) for cell in (old, new)):
+    elif None in spreads and not known_floor:
+        # What launches differ by is more than what the turns of a single one do.
         verdict = "unclear"
     return replace(found, verdict=verdict, ratio=ratio, noise=noise)
-
-
-def _launched_once(cell: Cell) -> bool:
-    """Whether nothing is known of what its launches differ by, which is more than what turns of one launch do."""
-    return len({turn.launch for turn in steady(cell)}) == 1
 
 
 def _told(cell: Cell) -> str:
