@@ -19,12 +19,10 @@ function historyFigure(now, points) {
   for (const [label, of] of grouped(points, ({ cell }) => cell.label)) {
     let before = null;
     for (const { run, cell } of of) {
-      const [value, low, high] = cell.median_ns.map((each) => each / scale);
       const step = DATA.steps.find((each) => each.run === run.key && each.case === now && each.label === label);
       const changed = before !== null && before !== cell.version;
       const told = step ? `${step.verdict}: ${factor(step.ratio[0])} times, ${factor(step.ratio[1])} to ${factor(step.ratio[2])}` : "";
-      const [from, to] = whisker(value, low, high);
-      values.push({ label, framework: cell.framework, started: run.started, run: run.key, value, low: from, high: to, words: measured(cell.median_ns), version: cell.version, changed, step: step?.verdict ?? "", told });
+      values.push({ label, framework: cell.framework, started: run.started, run: run.key, ...whisker(cell.median_ns.map((each) => each / scale)), words: measured(cell.median_ns), version: cell.version, changed, step: step?.verdict ?? "", told });
       before = cell.version;
     }
   }

@@ -62,9 +62,8 @@ function scalingFigure(title, cells, across, metric) {
   const unit = bytes ? { scale: MIB, name: "MiB" } : fitted(metric.unit, ranked.map((cell) => metric.of(cell)[0]), ranked[0].unit);
   const told = (cell) => (bytes ? size(cell.peak_rss_bytes) : valueWords(metric, cell, metric.of(cell)));
   const values = ranked.map((cell) => {
-    const [value, low, high] = metric.of(cell).map((each) => each / unit.scale);
-    const [from, to] = whisker(value, low, high);
-    return { label: cell.label, at: sizeAt(cell, across), value, low: from, high: to, words: told(cell) };
+    const scaled = metric.of(cell).map((each) => each / unit.scale);
+    return { label: cell.label, at: sizeAt(cell, across), ...whisker(scaled), words: told(cell) };
   });
   values.sort((a, b) => a.at - b.at);
   const names = unique(values.map((each) => each.label)).sort();

@@ -61,10 +61,9 @@ function speedFigure(run, title, cells, metric) {
   const bounds = ranked.map(metric.of);
   const unit = fitted(metric.unit, bounds.map((each) => each[0]), ranked[0].unit);
   const values = ranked.map((cell, index) => {
-    const [value, low, high, confidence] = bounds[index].map((each, at) => (at < 3 ? each / unit.scale : each));
+    const scaled = bounds[index].map((each) => each / unit.scale);
     const words = `${valueWords(metric, cell, bounds[index])}${cell.rank === 1 && metric.unit === "ns" && alone(ranked) ? "  = tie" : ""}`;
-    const [from, to] = whisker(value, low, high);
-    return { label: cell.label, framework: cell.framework, value, low: from, high: to, whole: confidence >= 0.95, words };
+    return { label: cell.label, framework: cell.framework, ...whisker(scaled), whole: bounds[index][3] >= 0.95, words };
   });
   const spread = Math.max(...values.map((each) => each.high)) / Math.min(...values.map((each) => each.low));
   const log = state.scale === "log" || (state.scale === "auto" && spread > 20);

@@ -53,8 +53,8 @@ function measured([value, low, high, confidence]) {
   return `${words} ${confidence >= 0.95 ? "±" : "~"} ${told} ${unit}`;
 }
 
-/** The ends of a whisker, cut: a far one would leave no room for anything else. */
-const whisker = (value, low, high) => [Math.max(low, value / WIDE), Math.min(high, value * WIDE)];
+/** A value with the ends of its whisker, cut: a far one would leave no room for anything else. */
+const whisker = ([value, low, high]) => ({ value, low: Math.max(low, value / WIDE), high: Math.min(high, value * WIDE) });
 
 const factor = (value) => (value < 100 ? value.toFixed(2) : number(value));
 const percent = (share) => (share === null || share === undefined ? "" : `${number(share * 100)} %`);
