@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
@@ -15,6 +17,7 @@ from arena_py.contract.conditions import runner_environment
 from arena_py.contract.messages import ModelSpec
 from arena_py.contract.session import RunnerFailed, RunnerRefused, Session
 
+T = TypeVar("T")
 FAKE = Path(__file__).with_name("fake_runner.py")
 HANGS_IN_S = {"silent": {"ready": 1.0}, "hang@run": {"run": 2.0}}
 """How long the driver waits for what a behaviour never answers; all else has the driver's own, generous timeouts."""
@@ -33,6 +36,15 @@ def everything(session: Session, scratch: Path) -> None:
     session.outputs(scratch / "o.safetensors")
     session.usage()
     assert session.shutdown() == 0
+
+
+def eventually(look: Callable[[], T]) -> T:
+    """What is seen as soon as there is anything, or in the end."""
+    for _ in range(1000):
+        if seen := look():
+            break
+        time.sleep(0.02)
+    return seen
 
 
 def alive(pid: int) -> bool:
@@ -106,17 +118,9 @@ def test_children_of_a_runner_die_with_it(tmp_path: Path) -> None:
     with spawn("children", tmp_path) as session:
         session.usage()
         # Its log is read beside its answers, and may come a moment later.
-        for _ in range(1000):
-            if lines := session.log_tail():
-                break
-            time.sleep(0.02)
-        (line,) = lines
+        (line,) = eventually(session.log_tail)
     child = int(line.removeprefix("child "))
-    for _ in range(1000):
-        if not alive(child):
-            break
-        time.sleep(0.02)
-    assert not alive(child)
+    assert eventually(lambda: not alive(child))
 
 
 def test_a_flood_on_standard_error_neither_blocks_nor_is_kept(tmp_path: Path) -> None:
