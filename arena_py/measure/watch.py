@@ -98,10 +98,17 @@ class Watch:
 
 
 def _busy_s() -> float:
-    times = psutil.cpu_times()
-    idle = times.idle + getattr(times, "iowait", 0.0)
-    # Guests are counted in `user` already.
-    return float(sum(times) - idle - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0))
+    """Seconds that the processors that are ours were busy; what others do elsewhere disturbs nothing."""
+    processors = psutil.cpu_times(percpu=True)
+    ours = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(processors))
+    # Where a processor is offline, their numbers are not their positions.
+    known = all(number < len(processors) for number in ours)
+    total = 0.0
+    for times in [processors[number] for number in ours] if known else processors:
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        # Guests are counted in `user` already.
+        total += sum(times) - idle - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total
 
 
 def _own_s() -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_work_of_others_is_what_is_neither_ours_nor_idle(monkeypatch):
         seen.round(0, number)
     # 4 s busy, 1 of them ours, in 2 s; then 6 s busy and none ours in 3 s.
     assert [each.others_threads for each in seen.observations] == [None, 1.5, 2.0]
+
+
+@pytest.mark.parametrize(("ours", "expected"), [({1}, 5.0), ({0, 1}, 9.0), ({0, 7}, 9.0)])
+def test_only_processors_that_this_process_may_run_on_are_looked_at(monkeypatch, ours, expected):
+    times = namedtuple("times", ["user", "system", "idle", "iowait", "guest"])
+    processors = [times(3.0, 1.0, 90.0, 6.0, 1.0), times(2.0, 3.0, 80.0, 15.0, 0.0)]
+    monkeypatch.setattr(watch.psutil, "cpu_times", lambda percpu: processors if percpu else None)
+    monkeypatch.setattr(watch.os, "sched_getaffinity", lambda _: ours, raising=False)
+    assert watch._busy_s() == expected
 
 
 def test_a_new_launch_has_a_new_base():
