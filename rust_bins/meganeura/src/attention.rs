@@ -5,6 +5,7 @@ use meganeura::{NodeId, TuningKnobs};
 
 use crate::net::Net;
 use crate::ops::{reshape, scale};
+use crate::products;
 
 /// Threads of a workgroup of the framework's kernels for long sequences.
 const WORKGROUP: usize = 256;
@@ -38,6 +39,9 @@ pub fn attention(
         let size: usize = net.dims(x).iter().product();
         size / (heads * width)
     });
+    if mask == Mask::None && products::is_long(q_heads * rows, kv_rows) {
+        return products::attention(net, qkv, (q_heads, kv_heads), width);
+    }
     let mut padded = width.next_power_of_two().max(2);
     let marked = net.training && mask == Mask::None && kv_rows < least_rows(padded);
     if marked {

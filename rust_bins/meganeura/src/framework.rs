@@ -10,12 +10,13 @@ use arena_runner::{
     Task, Weights,
 };
 use blade_graphics::Context;
-use meganeura::{CompileOptions, CoopPolicy, Mode, Session, SessionConfig, SessionOptions};
+use meganeura::{CompileOptions, CoopPolicy, Session, SessionOptions};
 use serde_json::{Map, Value};
 
 use crate::architecture::Architecture;
 use crate::decode::Decode;
 use crate::device;
+use crate::inference;
 use crate::llama::Llama;
 use crate::net::Net;
 use crate::optimizer::Schedule;
@@ -172,9 +173,7 @@ impl Loaded {
                 training::publish(&mut plan, net.parameters(), step);
                 Session::with_context_opts(plan, gpu, runtime)
             } else {
-                let config =
-                    SessionConfig { mode: Mode::Inference, gpu: Some(gpu), options, runtime, ..Default::default() };
-                meganeura::build(&net.graph, config).0
+                Session::with_context_opts(inference::compile(&net.graph, &options), gpu, runtime)
             };
             for name in net.parameters() {
                 self.store.with(name, |values| session.set_parameter(name, values));

@@ -147,6 +147,20 @@ impl Net {
         [first, second].map(|part| self.graph.reshape(part, &[rows, columns / 2]))
     }
 
+    /// `width` columns of `[rows, n]` from `first` on.
+    pub fn columns(&mut self, x: NodeId, first: usize, width: usize) -> NodeId {
+        let (rows, n) = (self.dims(x)[0], self.dims(x)[1]);
+        let mut part = self.graph.reshape(x, &[rows * n]);
+        let rest = n - first;
+        if first > 0 {
+            part = self.graph.split_b(part, rows as u32, first as u32, rest as u32, 1);
+        }
+        if width < rest {
+            part = self.graph.split_a(part, rows as u32, width as u32, (rest - width) as u32, 1);
+        }
+        self.graph.reshape(part, &[rows, width])
+    }
+
     /// The columns of `[rows, n]`, then those of `[rows, m]`.
     pub fn join_columns(&mut self, a: NodeId, b: NodeId) -> NodeId {
         let (rows, n, m) = (self.dims(a)[0], self.dims(a)[1], self.dims(b)[1]);

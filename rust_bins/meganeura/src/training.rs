@@ -5,6 +5,8 @@ use meganeura::compile::{self, BufferRef, CompileOptions, ExecutionPlan, ShaderE
 use meganeura::optimize::{self, OptimizeConfig};
 use meganeura::{Graph, autodiff};
 
+use crate::occupancy;
+
 /// Workgroups that keep a large device busy: about four for each of an H100's 132 processors.
 const WORKGROUPS: u32 = 512;
 /// What the tiled products take of the reduction at once.
@@ -18,7 +20,8 @@ const PARTIAL_BYTES: usize = 1 << 30;
 ///
 /// These are the stages of `meganeura::build` for training without cooperative matrices. Then each gradient of a
 /// convolution's weight whose product has few workgroups is computed in parts: the framework sums over all pixels of
-/// the batch within one workgroup, which leaves most of a device idle.
+/// the batch within one workgroup, which leaves most of a device idle. Last, the kernels of everything else are chosen for
+/// a large device.
 pub fn compile(graph: &Graph, options: &CompileOptions) -> ExecutionPlan {
     let (forward, _) = optimize::optimize_with_config(graph, OptimizeConfig::default());
     let full = autodiff::differentiate(&forward.toposort());
@@ -26,6 +29,7 @@ pub fn compile(graph: &Graph, options: &CompileOptions) -> ExecutionPlan {
     let (full, _) = optimize::optimize_with_config(&full, OptimizeConfig::default());
     let mut plan = compile::compile_with(&full, options);
     split_weight_gradients(&mut plan);
+    occupancy::spread(&mut plan);
     plan
 }
 
