@@ -16,6 +16,8 @@ from arena_py.contract.conditions import runner_environment
 from arena_py.verify.cases import CaseFiles
 
 BENCHMARKS = Path(__file__).resolve().parent
+SIZES = {"batch": 1, "seq": 128}
+"""Of the case that every program knows by itself."""
 Block = Callable[[int], list[int]]
 """So many executions: nanoseconds of each."""
 
@@ -32,15 +34,19 @@ def direct(
         runners: labels.
         stack: holds temporary files.
     """
+    sizes = files.case.shape.sizes
+    shape = ["--batch", str(sizes["batch"]), "--seq", str(sizes["seq"])]
     known: dict[str, Callable[[], list[str]]] = {
-        "pytorch": lambda: _python("pytorch", threads),
-        "pytorch:cuda": lambda: [*_python("pytorch", threads), "--device", "cuda"],
+        "pytorch": lambda: [*_python("pytorch", threads), *shape],
+        "pytorch:cuda": lambda: [*_python("pytorch", threads), *shape, "--device", "cuda"],
         "jax": lambda: _python("jax", threads),
         "mlx": lambda: _python("mlx", None),
         "llama-cpp": lambda: _python("llama-cpp", threads),
         "onnxruntime": lambda: [*_python("onnxruntime", threads), *_graph(files, graphs)],
         "candle": lambda: _candle(files, stack),
     }
+    if sizes != SIZES:
+        known = {name: command for name, command in known.items() if name.startswith("pytorch")}
     names = dict.fromkeys(label if label in known else label.partition(":")[0] for label in runners)
     return {f"direct {name}": _block(known[name](), threads) for name in names if name in known}
 

@@ -1,6 +1,7 @@
 """SmolLM2-135M through transformers alone, without Arena: what the PyTorch row of a comparison is held against.
 
     artifacts/env/pytorch/bin/python benchmarks/direct_pytorch.py [--iterations N] [--task infer|train] [--device cuda]
+        [--batch 1] [--seq 128]
 
 On another device an execution begins with ids in host memory and ends with the logits, or every gradient, there, in
 page-locked memory that is kept.
@@ -31,11 +32,13 @@ def main() -> None:
     options.add_argument("--task", choices=["infer", "train"], default="infer")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--device", default="cpu")
+    options.add_argument("--batch", type=int, default=1)
+    options.add_argument("--seq", type=int, default=128)
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**CONFIG)).eval().to(chosen.device)
-    ids = torch.randint(CONFIG["vocab_size"], (1, 128))
+    ids = torch.randint(CONFIG["vocab_size"], (chosen.batch, chosen.seq))
     landed: dict[int, torch.Tensor] = {}
     samples_ns, user_s = [], []
     for _ in range(chosen.iterations + 1):  # the first is not counted

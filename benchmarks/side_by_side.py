@@ -1,12 +1,13 @@
 """Arena's rows beside the frameworks called directly, and beside each other, in alternating blocks of one run.
 
     python benchmarks/side_by_side.py [--case smollm2-135m/infer/b1s128]... [--rounds 8] [--iterations 5]
-        [--framework pytorch:cuda]... [--python-env current]
+        [--framework pytorch:cuda]... [--python-env current] [--size batch=8 --size seq=512]
 
 Without a case: the inference and the training of each model of the suite `standard`. Every round gives each contender
 one block, in an order shuffled anew; a block is one `run` of a runner that stays alive, or a start of a direct program
-(its own first execution does not count). Ratios are of block medians, paired within rounds, with a 95 % bootstrap
-interval.
+(its own first execution does not count). `--size` makes the inputs larger: a GPU that waits for what is launched is too
+unsteady for a bar of 2 %. Of the direct programs only PyTorch's takes it. Ratios are of block medians, paired within
+rounds, with a 95 % bootstrap interval.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from arena_py.contract.session import Session
 from arena_py.frameworks.onnx.graphs import CACHE_VARIABLE
 from arena_py.manifest import Case, frameworks, model, suite
 from arena_py.manifest.framework import parse
+from arena_py.measure import sweep
 from arena_py.measure.machine import physical_cores
 from arena_py.verify import cases
 from arena_py.verify.canon import Canon
@@ -58,6 +60,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--framework", action="append", help="FRAMEWORK[:VARIANT]; all that are built")
     parser.add_argument("--python-env", choices=["own", "current"], default="own", help="as of `compare`")
+    parser.add_argument("--size", action="append", help="SIZE=NUMBER in place of the case's own")
     options = parser.parse_args()
     with using(options.python_env):
         return _side_by_side(options)
@@ -67,6 +70,8 @@ def _side_by_side(options: argparse.Namespace) -> int:
     missed = 0
     for name in options.case or _standard():
         case = next(each for each in model(name.partition("/")[0]).cases if each.name == name)
+        if options.size:
+            (case,) = sweep.swept([case], sweep.parse(options.size))
         with Canon(options.threads) as canon:
             files = cases.prepare(case, canon, progress=lambda what: print(f"{what} ...", file=sys.stderr))
         with contextlib.ExitStack() as stack:
@@ -79,7 +84,7 @@ def _side_by_side(options: argparse.Namespace) -> int:
             else:
                 blocks = _runners(selectors, files, options.threads, stack, {})
             medians = _rounds(blocks, options.rounds, options.iterations)
-        print(f"\n{name}")
+        print(f"\n{case.name}")
         _table(medians)
         missed += _verdict(medians, case.task)
     return 1 if missed else 0
