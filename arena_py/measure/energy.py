@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from arena_py.measure import gpu
+
 POWERCAP = Path("/sys/class/powercap")
 ZONES = "intel-rapl:*"
 """AMD's packages have this name, too. Zones below a package are part of it, and have a second colon."""
@@ -32,11 +34,13 @@ class Counter:
         part: `cpu` or `gpu`.
         read: joules since some moment; none when it cannot be read.
         range_j: where it starts again at zero; never when absent.
+        device: the number of the GPU that it counts, if it is one.
     """
 
     part: str
     read: Read
     range_j: float | None = None
+    device: int | None = None
 
 
 class Meter:
@@ -53,11 +57,22 @@ class Meter:
         """What every counter says now, in joules."""
         return [counter.read() for counter in self._counters]
 
-    def since(self, before: list[float | None]) -> dict[str, float]:
-        """Joules by part since `before`; a part of which any counter cannot be read is left out."""
+    def since(self, before: list[float | None], ours: Callable[[], frozenset[int]] = frozenset) -> dict[str, float]:
+        """Joules by part since `before`; a part of which any counter cannot be read is left out.
+
+        Args:
+            before: what `read` said.
+            ours: asks for the processes that are measured. Of several GPUs those count that any of them uses; where
+                the driver does not know them, all do.
+        """
+        now = self.read()
         spent: dict[str, float] = {}
         unread: set[str] = set()
-        for counter, old, new in zip(self._counters, before, self.read(), strict=True):
+        several = len({counter.device for counter in self._counters if counter.device is not None}) > 1
+        used = gpu.of(ours()) if several else set()
+        for counter, old, new in zip(self._counters, before, now, strict=True):
+            if used and counter.device is not None and counter.device not in used:
+                continue
             if old is None or new is None or (new < old and counter.range_j is None):
                 unread.add(counter.part)
                 continue
@@ -100,7 +115,7 @@ def nvml() -> list[Counter]:
 
         return read
 
-    counters = [Counter("gpu", reader(device)) for device in devices]
+    counters = [Counter("gpu", reader(device), device=number) for number, device in enumerate(devices)]
     return [counter for counter in counters if counter.read() is not None]
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from arena_py.results.observed import Gpu
 
 MW_PER_W = 1e3
+US_PER_S = 1e6
 REASONS = {
     0x2: "applications clocks setting",
     0x4: "power cap",
@@ -25,9 +26,19 @@ REASONS = {
 T = TypeVar("T")
 
 
-def states() -> list[Gpu]:
-    """Every device as it is now."""
-    return [_state(device) for device in _devices()]
+def states(ours: frozenset[int] = frozenset(), since_s: float | None = None) -> list[Gpu]:
+    """Every device as it is now.
+
+    Args:
+        ours: processes that are no others.
+        since_s: of the system's clock, since when others are looked at; they are not when absent.
+    """
+    return [_state(device, None if since_s is None else _others(device, ours, since_s)) for device in _devices()]
+
+
+def of(processes: frozenset[int]) -> set[int]:
+    """The devices, by number, on which any of these processes has something."""
+    return {number for number, device in enumerate(_devices()) if processes & {pid for pid, _ in _processes(device)}}
 
 
 def names() -> list[str]:
@@ -52,15 +63,31 @@ def memory_of(pid: int) -> int | None:
 
 
 def _of(pid: int) -> Iterator[tuple[Any, int | None]]:
+    for device in _devices():
+        # One that computes by Vulkan may be in both lists, with the same memory.
+        memory = dict(reversed(list(_processes(device))))
+        if pid in memory:
+            yield device, memory[pid]
+
+
+def _processes(device: Any) -> Iterator[tuple[int, int | None]]:
+    """Each process that has something on a device, and the bytes of it."""
     import pynvml  # noqa: PLC0415 (`--help` has no use for it)
 
-    for device in _devices():
-        for list_ in (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetGraphicsRunningProcesses):
-            processes = [each for each in _or_none(partial(list_, device)) or [] if each.pid == pid]
-            if processes:
-                # One that computes by Vulkan may be in both lists, with the same memory.
-                yield device, processes[0].usedGpuMemory
-                break
+    for list_ in (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetGraphicsRunningProcesses):
+        for each in _or_none(partial(list_, device)) or []:
+            yield each.pid, each.usedGpuMemory
+
+
+def _others(device: Any, ours: frozenset[int], since_s: float) -> float | None:
+    """The share of the time that others computed on a device; none where the driver does not tell our own from them."""
+    import pynvml  # noqa: PLC0415 (as above)
+
+    # In a container the driver may count processes otherwise than the system: all would be others.
+    if not ours & {pid for pid, _ in _processes(device)}:
+        return None
+    samples = _or_none(lambda: pynvml.nvmlDeviceGetProcessUtilization(device, int(since_s * US_PER_S))) or []
+    return min(1.0, float(sum(each.smUtil for each in samples if each.pid not in ours)) / 100)
 
 
 @cache
@@ -81,7 +108,7 @@ def _name(device: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _state(device: Any) -> Gpu:
+def _state(device: Any, others_share: float | None) -> Gpu:
     import pynvml  # noqa: PLC0415 (as above)
 
     reasons = _or_none(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(device)) or 0
@@ -94,6 +121,7 @@ def _state(device: Any) -> Gpu:
         watts=None if milliwatts is None else milliwatts / MW_PER_W,
         celsius=_or_none(lambda: pynvml.nvmlDeviceGetTemperature(device, pynvml.NVML_TEMPERATURE_GPU)),
         used_bytes=None if memory is None else int(memory.used),
+        others_share=others_share,
         slowed_by=[words for bit, words in REASONS.items() if reasons & bit],
     )
 

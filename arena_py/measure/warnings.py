@@ -22,7 +22,7 @@ SURE = 0.01
 """A trend is one when chance would make it less often (Mann, Nonparametric Tests Against Trend, 1945)."""
 FEWEST_FOR_TREND = 9
 OTHERS_SHARE = 0.10
-"""Of the usable threads: what other programs may take in the middle of a run."""
+"""Of the usable threads, and of a device's time: what other programs may take in the middle of a run."""
 SLOWED = 0.80
 """Of the fastest clock that was seen: below it the processor is held back."""
 
@@ -72,6 +72,7 @@ def _during(facts: Machine, observations: Sequence[Observation]) -> Iterator[str
             f"other programs took {plain.median(others):.1f} of {facts.usable_threads:g} processors during the rounds; "
             "close them, or measure when nothing else runs"
         )
+    yield from _others_on_devices(observations)
     swapped = [each.swapped_out_bytes for each in observations if each.swapped_out_bytes is not None]
     if swapped and swapped[-1] > swapped[0]:
         yield (
@@ -90,6 +91,20 @@ def _during(facts: Machine, observations: Sequence[Observation]) -> Iterator[str
             f"the processor's clock moved between {min(clocks):.0f} and {max(clocks):.0f} MHz; fix it (cpupower "
             "frequency-set) for steadier numbers"
         )
+
+
+def _others_on_devices(observations: Sequence[Observation]) -> Iterator[str]:
+    shares: dict[tuple[int, str], list[float]] = {}
+    for each in observations:
+        for number, device in enumerate(each.gpus):
+            if device.others_share is not None:
+                shares.setdefault((number, device.name), []).append(device.others_share)
+    for (number, name), found in shares.items():
+        if plain.median(found) > OTHERS_SHARE:
+            yield (
+                f"other programs computed on GPU {number} ({name}) in {plain.median(found):.0%} of the time during the "
+                "rounds; close them, or choose another device (CUDA_VISIBLE_DEVICES)"
+            )
 
 
 def _single_launches(cells: Sequence[Cell]) -> Iterator[str]:

@@ -42,14 +42,17 @@ class Watch:
         self._case = case
         self._meter = Meter() if meter is None else meter
         self._before: tuple[float, float] | None = None
+        self._looked_s: float | None = None
 
     def launch(self) -> None:
         """Other processes from here on: what was counted of the earlier ones is no base."""
         self._before = None
+        self._looked_s = None
 
     def round(self, launch: int, round_: int) -> None:
         """Look before a round."""
         frequency = _or_none(lambda: psutil.cpu_freq().current)
+        since_s, self._looked_s = self._looked_s, time.time()
         self.observations.append(
             Observation(
                 case=self._case,
@@ -60,7 +63,7 @@ class Watch:
                 others_threads=self._others(),
                 swapped_out_bytes=_or_none(lambda: int(psutil.swap_memory().sout)),
                 throttles=_throttles(),
-                gpus=gpu.states(),
+                gpus=gpu.states(_ours(), since_s),
             )
         )
 
@@ -75,7 +78,7 @@ class Watch:
             self.run_ns += time.perf_counter_ns() - wall_ns
             self.driver_cpu_ns += time.process_time_ns() - cpu_ns
             # NVIDIA's driver takes milliseconds to say it: after the samples, and no part of what they cost the driver.
-            self.joules = self._meter.since(before)
+            self.joules = self._meter.since(before, _ours)
 
     @contextlib.contextmanager
     def verifying(self) -> Iterator[None]:
@@ -95,6 +98,12 @@ class Watch:
         if before is None or now[0] <= before[0]:
             return None
         return round(max(0.0, (now[1] - before[1]) / (now[0] - before[0])), 2)
+
+
+def _ours() -> frozenset[int]:
+    """The driver's process and the runners'."""
+    own = psutil.Process()
+    return frozenset({own.pid, *(child.pid for child in own.children(recursive=True))})
 
 
 def _busy_s() -> float:

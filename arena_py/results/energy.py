@@ -61,3 +61,5 @@ def _doubts(cell: Cell, turns: Sequence[Turn], observations: Sequence[Observatio
     others = max((each.others_threads or 0.0 for each in observations), default=0.0)
     if others > OTHERS_SHARE * cell.threads:
         yield f"other programs took {others:.2g} processors meanwhile, and their joules are counted too"
+    if any(device.others_share and device.others_share > OTHERS_SHARE for each in observations for device in each.gpus):
+        yield "other programs computed on the GPU meanwhile, and their joules are counted too"

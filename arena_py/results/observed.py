@@ -17,6 +17,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     celsius: int | None = None
     used_bytes: int | None = None
     """By all processes."""
+    others_share: float | None = None
+    """Of the time since the round before, in which programs other than the driver and the runners computed on it."""
     slowed_by: list[str] = []
     """Why its clocks are lower than they could be: power cap, heat, …; an idle one is none."""
 

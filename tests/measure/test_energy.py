@@ -20,7 +20,7 @@ from arena_py.measure.watch import Watch
 from arena_py.report import text
 from arena_py.results.document import Turn
 from arena_py.results.energy import with_energy
-from arena_py.results.observed import Observation
+from arena_py.results.observed import Gpu, Observation
 from arena_py.results.summary import summarised
 
 
@@ -141,6 +141,11 @@ def test_without_a_counter_there_is_no_energy():
             lambda: metered(8.0),
             [Observation(case="c", launch=0, round=0, others_threads=1.5)],
             "other programs took 1.5 processors",
+        ),
+        (
+            lambda: metered(8.0),
+            [Observation(case="c", launch=0, round=0, gpus=[Gpu(name="H200", others_share=0.5)])],
+            "other programs computed on the GPU",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from run_documents import MS, around, cell, run, turns
 
 from arena_py.measure.warnings import warnings
 from arena_py.results.document import Turn
-from arena_py.results.observed import Observation
+from arena_py.results.observed import Gpu, Observation
 
 FACTS = replace(run().machine, governor=None, load_average=[0.1, 0.1, 0.1])
 CALM = [cell("candle:cpu", around(100))]
@@ -26,6 +26,10 @@ def observed(**fields):
         Observation(case="tiny/infer/b1", launch=0, round=number, **dict(zip(names, values, strict=True)))
         for number, values in enumerate(zip(*fields.values(), strict=True))
     ]
+
+
+def gpu(others_share):
+    return Gpu(name="H200", others_share=others_share)
 
 
 def told(facts=FACTS, threads=2, cells=CALM, observations=()):
@@ -58,6 +62,10 @@ def test_what_was_so_before_the_run(facts, threads, words):
         ({"others_threads": [None, 1.0, 1.2, 0.9]}, ["1.0 of 2 processors", "close them"]),
         ({"swapped_out_bytes": [1 << 20, 1 << 20, 5 << 20]}, ["4 MiB were swapped out", "--framework"]),
         ({"throttles": [3, 3, 9]}, ["throttled for its heat", "let it cool"]),
+        (
+            {"gpus": [[gpu(None), gpu(None)], [gpu(0.3), gpu(0.02)], [gpu(0.4), gpu(0.0)]]},
+            ["GPU 0 (H200) in 35%", "another"],
+        ),
         ({"frequency_mhz": [3000.0, 2900.0, 1200.0]}, ["between 1200 and 3000 MHz", "cpupower"]),
     ],
 )
