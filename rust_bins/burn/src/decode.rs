@@ -89,7 +89,8 @@ impl<A: Generative> Program for Decode<A> {
             let ids = tokens.to_data().try_to_vec_as::<i64>().map_err(|e| Error::internal(format!("{e:?}")))?;
             first_token.get_or_insert_with(|| begin.elapsed());
             self.classes = classes;
-            self.steps.push((ids, Values::new(logits.clone().reshape([rows * classes]), boundary)?));
+            let values = Values::all([logits.clone().reshape([rows * classes])], boundary)?;
+            self.steps.extend(std::iter::once(ids).zip(values));
             if step + 1 < self.new_tokens {
                 logits = model.next(&self.batch, &mut cache, tokens);
             }

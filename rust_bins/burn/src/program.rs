@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use arena_runner::{Boundary, Error, Execution, Inputs, Model, Output, Parameters, Program, Result, Task};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData, Transaction};
 
 use crate::backend;
 use crate::optimizer::State;
@@ -127,14 +127,20 @@ pub enum Values {
 }
 
 impl Values {
-    /// Brings `values` to the side of `boundary`. On flex both are the same memory and nothing is copied.
+    /// Brings all results of an execution to the side of `boundary`, in their order. What crosses does so in one
+    /// transaction: read one by one, the device would be waited for once for each. On flex both sides are the same
+    /// memory and nothing is copied.
     ///
     /// # Errors
     /// `internal`, in the framework's words.
-    pub fn new(values: Tensor<1>, boundary: Boundary) -> Result<Self> {
+    pub fn all(values: impl IntoIterator<Item = Tensor<1>>, boundary: Boundary) -> Result<Vec<Self>> {
+        let values = values.into_iter();
         match boundary {
-            Boundary::Host => Ok(Self::Host(values.try_into_data().map_err(internal)?)),
-            Boundary::Device => Ok(Self::Device(values)),
+            Boundary::Host => {
+                let read = values.fold(Transaction::default(), Transaction::register).try_execute();
+                Ok(read.map_err(internal)?.into_iter().map(Self::Host).collect())
+            }
+            Boundary::Device => Ok(values.map(Self::Device).collect()),
         }
     }
 
@@ -183,16 +189,16 @@ impl<A: Architecture> Program for Compiled<A> {
             Run::Infer { output } => {
                 *output = None;
                 let Flat { shape, values } = A::load(&self.config, &self.store.constants()).infer(&self.batch);
-                *output = Some((shape, Values::new(values, boundary)?));
+                *output = Values::all([values], boundary)?.pop().map(|values| (shape, values));
             }
             Run::Train { loss, gradients } => {
                 gradients.clear();
                 let leaves = self.store.leaves();
                 let (value, tape) = differentiate::<A>(&self.config, &leaves, &self.batch);
-                *loss = Some(Values::new(value, boundary)?);
-                for (i, gradient) in tape {
-                    gradients.push((leaves.slot(i).clone(), Values::new(gradient, boundary)?));
-                }
+                let (positions, tape): (Vec<_>, Vec<_>) = tape.into_iter().unzip();
+                let mut results = Values::all(std::iter::once(value).chain(tape), boundary)?.into_iter();
+                *loss = results.next();
+                gradients.extend(positions.into_iter().map(|i| leaves.slot(i).clone()).zip(results));
             }
             Run::Step { loss, state, parameters } => {
                 parameters.clear();
@@ -201,13 +207,13 @@ impl<A: Architecture> Program for Compiled<A> {
                     let leaves = self.store.leaves();
                     differentiate::<A>(&self.config, &leaves, &self.batch)
                 };
-                *loss = Some(Values::new(value, boundary)?);
                 state.advance(&self.store, &mut tape)?;
-                if boundary == Boundary::Host && self.inputs.is_some() {
-                    for (_, value) in self.store.trainable() {
-                        parameters.push(Values::new(value, boundary)?);
-                    }
-                }
+                let changed = boundary == Boundary::Host && self.inputs.is_some();
+                let changed = if changed { self.store.trainable() } else { Vec::new() };
+                let changed = changed.into_iter().map(|(_, parameter)| parameter);
+                let mut results = Values::all(std::iter::once(value).chain(changed), boundary)?.into_iter();
+                *loss = results.next();
+                parameters.extend(results);
             }
         }
         if boundary == Boundary::Device {
