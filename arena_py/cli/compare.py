@@ -59,7 +59,7 @@ def compare(
         model: Only these models, in the suite or not.
         framework: Only these, each FRAMEWORK (its default variants) or FRAMEWORK:VARIANT.
         task: Only these tasks, in the suite or not.
-        launches: Processes of each variant; the suite's when absent.
+        launches: Processes of each variant, all of them; the suite's when absent, and fewer where a start takes long.
         rounds: At most so many rounds in each launch.
         budget: Seconds of samples for each cell; the suite's when absent.
         threads: CPU threads of each runner; all physical cores when absent.

@@ -25,6 +25,8 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     launches: Positive = 3
     """Processes of each variant, so that a lucky memory layout is not the result."""
+    every_launch: bool = False
+    """Whether all of them are made, whatever they cost; otherwise a slow start has fewer."""
     fresh_processes: bool = True
     """Whether a process serves one case alone; otherwise, where there is one launch, it goes on from case to case."""
     min_samples: Positive = 5

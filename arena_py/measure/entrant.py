@@ -8,7 +8,7 @@ The rules of stopping, all on the samples and none on the wall clock, so that th
   `max_samples` or its budget is used up (each in equal parts for every launch; the interval by its root).
 - A cell whose `min_samples` do not fit the budget is *slow*: it takes as many as fit, at least `SLOW_SAMPLES`.
 - A cell whose launches, by what the first one cost before its first sample, take more than `START_BUDGETS` budgets gets
-  only as many as fit one budget.
+  only as many as fit one budget, unless the plan wants every one.
 
 Each departure from the plan is noted in the cell.
 """
@@ -90,7 +90,7 @@ class Entrant:
     def launched(self, launch: Launch) -> None:
         """A process is ready for its first sample; the first one settles how many there will be."""
         self.launches.append(launch)
-        if len(self.launches) > 1:
+        if len(self.launches) > 1 or self.sampling.every_launch:
             return
         cost_s = ((launch.startup_ns or 0) + launch.load_ns + launch.prepare_ns + launch.first_ns) / NS_PER_S
         if cost_s * self.sampling.launches > START_BUDGETS * self.sampling.budget_s:

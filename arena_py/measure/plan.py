@@ -202,6 +202,8 @@ def _sampling(selection: Selection, planned: Sampling) -> Sampling:
     return replace(
         planned,
         launches=_at_least_one("--launches", selection.launches) or planned.launches,
+        # What was asked for by number is not cut down.
+        every_launch=planned.every_launch or selection.launches is not None,
         budget_s=planned.budget_s if selection.budget_s is None else selection.budget_s,
         seed=planned.seed if selection.seed is None else selection.seed,
     )

@@ -46,6 +46,8 @@ def test_a_task_that_some_models_of_a_suite_lack_is_left_out_there():
 def test_options_override_the_suites_sampling():
     plan = make_plan(Selection(launches=1, rounds=3, budget_s=0.5, seed=9, threads=1))
     assert (plan.sampling.launches, plan.sampling.budget_s, plan.sampling.seed) == (1, 0.5, 9)
+    assert plan.sampling.every_launch
+    assert not make_plan(Selection()).sampling.every_launch
     assert (plan.rounds, plan.threads) == (3, 1)
     assert plan.sampling.min_samples == plan.suite.sampling.min_samples
 

@@ -1,5 +1,6 @@
 """The schedule and the rules of stopping, with runners that exist only in the test."""
 
+import msgspec
 import numpy as np
 import pytest
 from fake_runners import MS, SECOND, WRONG, FakeRunner, Recorder, crash
@@ -159,6 +160,14 @@ def test_launches_may_take_twice_the_budget_before_one_is_saved(journal):
     assert whole.notes == []
     assert len(saved.launches) == 1
     assert saved.notes == ["1 of 3 launches: one takes 13.4 s before its first sample, the budget is 20 s"]
+
+
+def test_launches_that_were_asked_for_are_all_made(journal):
+    (entrant,) = sample(
+        [FakeRunner("slow", journal, [SECOND], first_ns=31 * SECOND)], msgspec.structs.replace(PLAN, every_launch=True)
+    )
+    assert len(entrant.launches) == 3
+    assert entrant.notes == []
 
 
 def test_never_one_sample_only(journal):
