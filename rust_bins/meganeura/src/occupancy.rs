@@ -46,7 +46,7 @@ fn is_fused(dispatch: &Dispatch) -> bool {
         || dispatch.gemv_rmsnorm.is_some()
 }
 
-/// A workgroup for every query instead of one for 128, which takes a fifth of the time where that leaves processors idle.
+/// A workgroup for every query instead of one for 128, which takes a third of the time where that leaves processors idle.
 fn spread_attention(dispatch: &mut Dispatch) {
     let (queries, heads) = (dispatch.params[0], dispatch.workgroups[1]);
     if queries * heads <= MOST_QUERIES {
@@ -89,7 +89,8 @@ impl Product {
             | ShaderEntry::FusedMatMulBTAdd => (second, third),
             _ => return None,
         };
-        (dispatch.workgroups == tiles(rows, columns, LARGE_TILE)).then_some(Self { rows, columns, depth })
+        let plain = dispatch.workgroups == tiles(rows, columns, LARGE_TILE) && dispatch.extra_outputs.is_empty();
+        plain.then_some(Self { rows, columns, depth })
     }
 }
 
