@@ -71,6 +71,7 @@ def overall(found: Difference) -> list[str]:
     """A line a variant that has several cases."""
     return [
         f"{each.label}: {each.ratio.value:.3f} [{each.ratio.low:.3f}, {each.ratio.high:.3f}] over {each.cases} cases"
+        + (f", {each.unclear} of them unclear" if each.unclear else "")
         for each in found.overall
         if each.cases > 1
     ]

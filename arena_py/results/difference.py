@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
@@ -128,11 +129,13 @@ def _told(cell: Cell) -> str:
 
 def _overall(cells: Iterable[CellDifference]) -> list[Overall]:
     ratios: dict[str, list[Interval]] = {}
+    unclear: Counter[str] = Counter()
     for cell in cells:
         if cell.ratio is not None:
             ratios.setdefault(cell.label, []).append(cell.ratio)
+            unclear[cell.label] += cell.verdict == "unclear"
     return [
-        Overall(label=label, cases=len(found), ratio=statistics.geometric_mean(found))
+        Overall(label=label, cases=len(found), ratio=statistics.geometric_mean(found), unclear=unclear[label])
         for label, found in ratios.items()
     ]
 

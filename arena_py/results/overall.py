@@ -28,6 +28,8 @@ class Overall(msgspec.Struct, frozen=True, kw_only=True):
     """Of the cases; all tasks together when absent."""
     base: str | None = None
     """The variant that it is compared with; itself in an earlier run when absent."""
+    unclear: int = 0
+    """Of the cases, how many differ by what single launches may: the mean's interval knows nothing of that."""
 
 
 def overall(cells: Sequence[Cell], *, seed: int) -> list[Overall]:

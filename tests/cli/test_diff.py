@@ -74,10 +74,14 @@ def test_the_table_says_what_became_slower(runs, capsys):
 def test_one_launch_is_no_alarm_and_what_to_do_is_said(tmp_path, monkeypatch, capsys, words):
     monkeypatch.setenv("ARENA_ARTIFACTS", str(tmp_path))
     once = {"a": turns(around(100), launches=1), "slower": turns(around(130), launches=1)}
-    keep(tmp_path, {name: run(cell("candle:cpu", turns=of)) for name, of in once.items()})
+    cases = ("tiny/infer/b1", "tiny/infer/b2")
+    keep(
+        tmp_path, {name: run(*(cell("candle:cpu", turns=of, case=case) for case in cases)) for name, of in once.items()}
+    )
     assert main(["diff", "a", "slower", "--fail-above", "5%", *words]) == 0
     out = capsys.readouterr().out
-    assert "1 unclear" in out
+    assert "2 unclear" in out
+    assert "over 2 cases, 2 of them unclear" in out
     assert "--launches 3" in out
 
 

@@ -140,6 +140,7 @@ def test_the_mean_over_cases_is_geometric(before):
     assert overall.cases == 4
     assert overall.ratio.value == pytest.approx(1.0, abs=1e-3)
     assert overall.ratio.low < 1 < overall.ratio.high
+    assert overall.unclear == 0
 
 
 def test_a_baseline_is_a_copy_with_a_name(before, tmp_path, monkeypatch):
