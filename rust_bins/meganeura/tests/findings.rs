@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use meganeura::{CoopPolicy, Graph, Mode, Session, SessionConfig, SessionOptions};
+use meganeura::compile::{ShaderEntry, compile_with};
+use meganeura::optimize::optimize_with_config;
+use meganeura::{
+    CompileOptions, CoopPolicy, Graph, Mode, NodeId, OptimizeConfig, Session, SessionConfig, SessionOptions,
+};
 
 fn session(graph: &Graph, mode: Mode) -> Session {
     let gpu = Some(Arc::new(meganeura::init_gpu_context().unwrap()));
@@ -73,4 +77,43 @@ fn products_per_channel_are_for_flat_tensors() {
     let mut values = vec![0.0; 128];
     session.read_output_by_index(0, &mut values);
     assert_eq!(values.iter().filter(|&&value| value > 1.5).count(), 8);
+}
+
+/// The kernels of a graph with one output as the framework chooses them, and their workgroups.
+fn kernels(build: impl FnOnce(&mut Graph) -> NodeId) -> Vec<(ShaderEntry, [u32; 3])> {
+    let mut graph = Graph::new();
+    let output = build(&mut graph);
+    graph.set_outputs(vec![output]);
+    let (graph, _) = optimize_with_config(&graph, OptimizeConfig::default());
+    let options = CompileOptions { flash_forward_coop: false, ..CompileOptions::default() };
+    let plan = compile_with(&graph, &options);
+    plan.dispatches.into_iter().map(|dispatch| (dispatch.shader, dispatch.workgroups)).collect()
+}
+
+#[test]
+fn an_addition_takes_its_kernel_from_a_product_of_one_row() {
+    let product = |graph: &mut Graph| {
+        let x = graph.input("x", &[1, 64]);
+        let w = graph.parameter("w", &[96, 64]);
+        graph.matmul_bt(x, w)
+    };
+    let sum = |graph: &mut Graph| {
+        let y = graph.input("y", &[1, 96]);
+        let product = product(graph);
+        graph.add(product, y)
+    };
+    assert_eq!(kernels(product), [(ShaderEntry::MatMulGemvBT, [96, 1, 1])]);
+    assert_eq!(kernels(sum), [(ShaderEntry::FusedMatMulBTAdd, [2, 1, 1])]);
+}
+
+#[test]
+fn a_workgroup_of_attention_has_128_queries_where_there_are_as_many() {
+    let attention = |rows: usize| {
+        kernels(|graph| {
+            let [q, k, v] = ["q", "k", "v"].map(|name| graph.input(name, &[rows, 9 * 64]));
+            graph.causal_attention(q, k, v, 9, 9, 64)
+        })
+    };
+    assert_eq!(attention(127), [(ShaderEntry::MultiHeadAttn, [127, 9, 1])]);
+    assert_eq!(attention(128), [(ShaderEntry::FlashAttention, [1, 9, 1])]);
 }
