@@ -13,10 +13,13 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -72,11 +75,12 @@ def end(pid: int, scratch: Path, since: float) -> int:
     """
     left: list[psutil.Process] = []
     for _ in range(ROUNDS):
-        left = [*descendants(pid), *marked(scratch), *_adopted(since)]
-        kill_group(pid)
-        for process in left:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        with _starting:
+            left = [*descendants(pid), *marked(scratch), *_adopted(since)]
+            kill_group(pid)
+            for process in left:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
         if not left:
             return 0
         _bury(left)
@@ -93,9 +97,19 @@ def kill_group(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
-def started(pid: int) -> None:
-    """Remember the runner of a session: it is the driver's child and no orphan."""
-    _own.add(pid)
+def start(command: list[str], **settings: Any) -> subprocess.Popen[bytes]:
+    """Start a process that leads a session of its own, and remember it: it is the driver's child and no orphan.
+
+    Until it is remembered, and until its program is there with the mark, nothing is ended: the watch of one runner may
+    end that in the middle of the start of another one, which would be taken for an orphan.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with _starting:
+        process: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **settings)
+        _own.add(process.pid)
+    return process
 
 
 def ended(pid: int) -> None:
@@ -104,6 +118,7 @@ def ended(pid: int) -> None:
 
 
 _own: set[int] = set()
+_starting = threading.Lock()
 
 
 def _adopted(since: float) -> list[psutil.Process]:

@@ -109,20 +109,18 @@ class Session:
         self._started_s = time.time()
         started_ns = time.perf_counter_ns()
         try:
-            self._process = subprocess.Popen(
+            self._process = containment.start(
                 [*command, "serve"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=scratch,
                 env=variables,
-                start_new_session=True,
                 bufsize=0,
             )
         except OSError as error:
             warden.forget(scratch)
             raise RunnerFailed("crashed", f"cannot be started: {command[0]}: {error.strerror}") from error
-        containment.started(self._process.pid)
         warden.watch(self._process.pid)
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._answers = Lines(self._process.stdout.fileno())

@@ -79,16 +79,14 @@ class _Warden:
 
         environment = {name: value for name, value in os.environ.items() if name != containment.MARK}
         try:
-            self._process = subprocess.Popen(
+            self._process = containment.start(
                 [sys.executable, __file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=environment,
-                start_new_session=True,
                 bufsize=0,
             )
-            containment.started(self._process.pid)
             assert self._process.stdout
             # Its own start is over before anything is measured.
             self._process.stdout.readline()
