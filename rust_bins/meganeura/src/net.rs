@@ -139,12 +139,9 @@ impl Net {
 
     /// The first and the second half of the columns of `[rows, 2 * n]`, each `[rows, n]`.
     pub fn halves(&mut self, x: NodeId) -> [NodeId; 2] {
-        let &[rows, columns] = self.dims(x) else { panic!("halves of {:?}", self.dims(x)) };
-        let half = (columns / 2) as u32;
-        let flat = self.graph.reshape(x, &[rows * columns]);
-        let first = self.graph.split_a(flat, rows as u32, half, half, 1);
-        let second = self.graph.split_b(flat, rows as u32, half, half, 1);
-        [first, second].map(|part| self.graph.reshape(part, &[rows, columns / 2]))
+        let &[_, columns] = self.dims(x) else { panic!("halves of {:?}", self.dims(x)) };
+        let half = columns / 2;
+        [0, half].map(|first| self.columns(x, first, half))
     }
 
     /// `width` columns of `[rows, n]` from `first` on.
