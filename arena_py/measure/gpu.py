@@ -26,14 +26,17 @@ REASONS = {
 T = TypeVar("T")
 
 
-def states(ours: frozenset[int] = frozenset(), since_s: float | None = None) -> list[Gpu]:
+def states(ours: Callable[[], frozenset[int]] = frozenset, since_s: float | None = None) -> list[Gpu]:
     """Every device as it is now.
 
     Args:
-        ours: processes that are no others.
+        ours: asks for the processes that are no others, where there are devices.
         since_s: of the system's clock, since when others are looked at; they are not when absent.
     """
-    return [_state(device, None if since_s is None else _others(device, ours, since_s)) for device in _devices()]
+    if since_s is None or not _devices():
+        return [_state(device, None) for device in _devices()]
+    known = ours()
+    return [_state(device, _others(device, known, since_s)) for device in _devices()]
 
 
 def of(processes: frozenset[int]) -> set[int]:

@@ -63,7 +63,7 @@ class Watch:
                 others_threads=self._others(),
                 swapped_out_bytes=_or_none(lambda: int(psutil.swap_memory().sout)),
                 throttles=_throttles(),
-                gpus=gpu.states(_ours(), since_s),
+                gpus=gpu.states(_ours, since_s),
             )
         )
 
@@ -100,10 +100,14 @@ class Watch:
         return round(max(0.0, (now[1] - before[1]) / (now[0] - before[0])), 2)
 
 
-def _ours() -> frozenset[int]:
+def _family() -> list[psutil.Process]:
     """The driver's process and the runners'."""
     own = psutil.Process()
-    return frozenset({own.pid, *(child.pid for child in own.children(recursive=True))})
+    return [own, *own.children(recursive=True)]
+
+
+def _ours() -> frozenset[int]:
+    return frozenset(process.pid for process in _family())
 
 
 def _busy_s() -> float:
@@ -121,12 +125,11 @@ def _busy_s() -> float:
 
 
 def _own_s() -> float:
-    own = psutil.Process()
-    total = sum(own.cpu_times()[:2])
-    for child in own.children(recursive=True):
+    total = 0.0
+    for process in _family():
         with contextlib.suppress(psutil.Error):
-            total += sum(child.cpu_times()[:2])
-    return float(total)
+            total += sum(process.cpu_times()[:2])
+    return total
 
 
 def _throttles() -> int | None:

@@ -53,7 +53,7 @@ def driver(monkeypatch):
 
 
 def shares(ours=frozenset({OURS}), since_s=1.0):
-    return [state.others_share for state in gpu.states(ours, since_s)]
+    return [state.others_share for state in gpu.states(lambda: ours, since_s)]
 
 
 def test_what_others_compute_on_a_device_of_ours_is_told(driver):
