@@ -18,7 +18,7 @@ from arena_py.contract.limits import Limits
 from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared, Samples
 from arena_py.contract.session import Session
 from arena_py.manifest import GateLimits
-from arena_py.measure import gpu
+from arena_py.measure import gpu, unfinished
 from arena_py.measure.kept import Kept
 from arena_py.measure.plan import Candidate, Plan
 from arena_py.results.document import Verification
@@ -103,6 +103,10 @@ class Running:
             curve=curve,
             reference_curve=self.files.recorded.curve,
         )
+
+    def unfinished_ns(self, execution_ns: float) -> int:
+        """How much longer its results take to be there than its samples say (`measure/unfinished.py`)."""
+        return unfinished.unfinished_ns(self.session, self.exercise.boundary, execution_ns, self._outputs)
 
     @property
     def _outputs(self) -> Path:

@@ -4,13 +4,15 @@ Every variant that fits into memory has a process that is loaded, prepared and i
 anew, each takes a turn (`measure/entrant.py` says how long it is and when it was the last). What does not fit waits for
 the next group of the same launch. In its last launch a runner is given other inputs before it is warmed up. After the
 rounds each runner says its peak memory, and the gate compares everything that the last timed execution of all computed.
-One whose executions change the model is compared before its first sample instead, after the reference's own steps.
+One whose executions change the model is compared before its first sample instead, after the reference's own steps. At
+the very end it is looked at whether the samples of a runner that passed end when its results are there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from msgspec.structs import replace
 
 from arena_py.contract.messages import Description, Loaded, MemoryUse, Prepared, Samples
 from arena_py.contract.session import RunnerFailed
+from arena_py.measure import unfinished
 from arena_py.measure.entrant import WARM, WARMUP_TURNS, Entrant
 from arena_py.measure.progress import Progress
 from arena_py.measure.watch import Watch
@@ -59,6 +62,9 @@ class Process(Protocol):
 
     def verify(self, curve: list[float]) -> Verification:
         """The gate on what its latest execution computed, which was after `rebind`, and on the losses."""
+
+    def unfinished_ns(self, execution_ns: float) -> int:
+        """How much longer its results take than its samples, of this median, say; 0 where that is not sure."""
 
     def log_tail(self) -> list[str]:
         """The last lines of its log."""
@@ -241,10 +247,28 @@ class Schedule:
         try:
             if not (seat.contender.changes_itself and self._is_last(seat, launch)):
                 self._account(seat, launch, curve=[])
+            self._require_finished(seat)
         except RunnerFailed as error:
             self._out(seat, launch, error)
             return
         self._leave(seat, launch)
+
+    def _require_finished(self, seat: Seat) -> None:
+        """Take out a verified runner whose samples end before its results are there: they say too little."""
+        entrant, process = seat.entrant, seat.process
+        assert process
+        if entrant.verification is None or not entrant.verification.passed:
+            return
+        samples_ns = [ns for turn in entrant.steady() for ns in turn.ns]
+        if not samples_ns:
+            return
+        execution_ns = statistics.median(samples_ns)
+        with self._watch.verifying():
+            more_ns = process.unfinished_ns(execution_ns)
+        if more_ns:
+            reason = unfinished.told(more_ns, execution_ns)
+            entrant.fail("wrong", reason, process.log_tail())
+            self._progress.failed(entrant.label, f"wrong: {reason}")
 
     def _account(self, seat: Seat, launch: int, curve: list[float]) -> None:
         """Peak memory; in the last launch the gate, which comes after it since what it asks for takes memory, too."""

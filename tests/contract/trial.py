@@ -83,6 +83,7 @@ BEHAVIOURS = [
     _fake("absurd", "crashed", "protocol: run: samples of"),
     _fake("few", "crashed", "samples"),
     _fake("text", "crashed", "protocol: run"),
+    _fake("lazy", "wrong", "its samples end before its results are there"),
     _fake("children", "passed", ""),
     _fake("flood@usage", "passed", ""),
     Behaviour("half-then-silent@run", "timed_out", "run: no answer within 2 s"),

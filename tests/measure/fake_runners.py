@@ -52,6 +52,9 @@ class FakeRunner:
     peak_rss_bytes: int = 100
     verification: Verification = RIGHT
     changes_itself: bool = False
+    unfinished_ns: int = 0
+    asked_of: float | None = None
+    """The median that it was asked about unfinished work with."""
     fails: dict = field(default_factory=dict)
     """`(operation, launch)` to the error that it answers with."""
     launches: int = 0
@@ -109,6 +112,10 @@ class FakeProcess:
     def verify(self, curve):
         self.runner._op("verify")
         return self.runner.verification
+
+    def unfinished_ns(self, execution_ns):
+        self.runner.asked_of = execution_ns
+        return self.runner.unfinished_ns
 
     def log_tail(self):
         return ["its last words"]

@@ -312,3 +312,30 @@ def test_whatever_runners_take_the_schedule_ends_with_enough_samples_of_each(dur
         assert len(steady(entrant)) >= min(2, fewest)
         assert 1 <= len(entrant.launches) == entrant.planned_launches <= launches
         assert all(entrant.steady(launch) for launch in range(entrant.planned_launches))
+
+
+def test_one_whose_results_are_late_is_wrong_and_says_by_how_much(journal):
+    progress = Recorder()
+    late = FakeRunner("late", journal, [10 * MS], unfinished_ns=30 * MS)
+    (entrant,) = sample([late], progress=progress)
+    assert late.asked_of == 10 * MS
+    assert entrant.status == "wrong"
+    assert entrant.reason.startswith("its samples end before its results are there")
+    assert "30 ms more" in entrant.reason
+    assert entrant.verification.passed
+    assert [cell for cell, _ in progress.failures] == ["late"]
+    assert late.open == 0
+
+
+def test_of_one_that_failed_the_gate_nothing_more_is_asked(journal):
+    runner = FakeRunner("a", journal, verification=WRONG, unfinished_ns=30 * MS)
+    (entrant,) = sample([runner])
+    assert runner.asked_of is None
+    assert entrant.status is None
+
+
+def test_one_that_changes_itself_is_asked_after_its_samples(journal):
+    late = FakeRunner("late", journal, changes_itself=True, unfinished_ns=30 * MS)
+    (entrant,) = sample([late])
+    assert entrant.status == "wrong"
+    assert steady(entrant)
