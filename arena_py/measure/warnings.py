@@ -37,7 +37,7 @@ def warnings(facts: Machine, threads: int, cells: Sequence[Cell], observations: 
         observations: one a round.
     """
     return [
-        *_before(facts, threads),
+        *_before(facts, threads, observations),
         *_during(facts, observations),
         *_single_launches(cells),
         *(told for cell in cells for told in _first_rounds(cell)),
@@ -45,8 +45,11 @@ def warnings(facts: Machine, threads: int, cells: Sequence[Cell], observations: 
     ]
 
 
-def _before(facts: Machine, threads: int) -> Iterator[str]:
-    if facts.load_average and facts.load_average[0] > BUSY_SHARE * facts.usable_threads:
+def _before(facts: Machine, threads: int, observations: Sequence[Observation]) -> Iterator[str]:
+    others = _others_threads(observations)
+    # The load average is that of the last minute, in which another run of Arena's may have ended.
+    calm = others is not None and others <= OTHERS_SHARE * facts.usable_threads
+    if facts.load_average and facts.load_average[0] > BUSY_SHARE * facts.usable_threads and not calm:
         yield (
             f"the machine was busy before the run (load average {facts.load_average[0]:.1f} on "
             f"{facts.usable_threads:g} threads); close other programs and measure again"
@@ -66,10 +69,10 @@ def _before(facts: Machine, threads: int) -> Iterator[str]:
 
 
 def _during(facts: Machine, observations: Sequence[Observation]) -> Iterator[str]:
-    others = [each.others_threads for each in observations if each.others_threads is not None]
-    if others and plain.median(others) > OTHERS_SHARE * facts.usable_threads:
+    others = _others_threads(observations)
+    if others is not None and others > OTHERS_SHARE * facts.usable_threads:
         yield (
-            f"other programs took {plain.median(others):.1f} of {facts.usable_threads:g} processors during the rounds; "
+            f"other programs took {others:.1f} of {facts.usable_threads:g} processors during the rounds; "
             "close them, or measure when nothing else runs"
         )
     yield from _others_on_devices(observations)
@@ -91,6 +94,12 @@ def _during(facts: Machine, observations: Sequence[Observation]) -> Iterator[str
             f"the processor's clock moved between {min(clocks):.0f} and {max(clocks):.0f} MHz; fix it (cpupower "
             "frequency-set) for steadier numbers"
         )
+
+
+def _others_threads(observations: Sequence[Observation]) -> float | None:
+    """The processors that other programs took during the rounds, their median; none where nobody could look."""
+    found = [each.others_threads for each in observations if each.others_threads is not None]
+    return plain.median(found) if found else None
 
 
 def _others_on_devices(observations: Sequence[Observation]) -> Iterator[str]:

@@ -56,6 +56,13 @@ def test_what_was_so_before_the_run(facts, threads, words):
     assert all(word in found for word in words)
 
 
+def test_what_loaded_the_machine_and_then_ended_is_no_disturbance():
+    busy = replace(FACTS, load_average=[8.0, 1.0, 1.0])
+    assert told(busy, observations=observed(others_threads=[None, 0.0, 0.1])) == ""
+    assert "load average 8.0" in told(busy, observations=observed(others_threads=[None, 1.0, 1.2]))
+    assert "load average 8.0" in told(busy, observations=observed(others_threads=[None, None]))
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
