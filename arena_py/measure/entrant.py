@@ -2,7 +2,8 @@
 
 The rules of stopping, all on the samples and none on the wall clock, so that they can be tested:
 
-- A launch is warmed up until a turn is no longer faster than the one before, at most `WARMUP_TURNS` of them.
+- A launch is warmed up until a turn is no longer faster than the one before, at most `WARMUP_TURNS` of them. A slow
+  runner's first turn counts; if the next one shows that it was only cold, neither does, and it is warmed up after all.
 - A quick runner's turn lasts at least `TURN_NS`, a slow one's is a single execution.
 - A launch ends when its part of the samples that the plan wants is there and the interval is narrow enough, the plan's
   `max_samples` or its budget is used up (each in equal parts for every launch; the interval by its root).
@@ -18,6 +19,8 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from arena_py.contract.messages import Description, Loaded
 from arena_py.contract.session import RunnerFailed
@@ -110,6 +113,29 @@ class Entrant:
         """Whether the plan's fewest samples do not fit the budget."""
         return execution_ns * self.sampling.min_samples > self.sampling.budget_s * NS_PER_S
 
+    def seems_slow(self, execution_ns: float) -> bool:
+        """Whether a launch's first turn says so, and no samples of earlier launches say that it is only cold."""
+        known_ns = [ns for turn in self.steady() for ns in turn.ns]
+        return self.is_slow(execution_ns) and (not known_ns or self.is_slow(statistics.median(known_ns)))
+
+    def was_cold(self, launch: int) -> bool:
+        """Whether the first turn of this launch was taken for a slow runner's, and the one after it is a quick one's.
+
+        Both are warm-up then, and the executions of a turn are settled anew.
+        """
+        here = [at for at, turn in enumerate(self.turns) if turn.launch == launch and not turn.warmup]
+        if len(here) != 2 or self.turns[here[0]].round >= 0:
+            return False
+        first_ns, second_ns = (statistics.fmean(self.turns[at].ns) for at in here)
+        if self.is_slow(second_ns) or second_ns >= WARM * first_ns:
+            return False
+        for at in here:
+            self.turns[at] = replace(self.turns[at], warmup=True)
+        if not self.steady():
+            self.iterations = None
+            self.calibrate(second_ns)
+        return True
+
     def steady(self, launch: int | None = None) -> list[Turn]:
         """The turns that count, of one launch or of all."""
         return [turn for turn in self.turns if not turn.warmup and launch in (None, turn.launch)]
@@ -117,7 +143,8 @@ class Entrant:
     def satisfied(self, launch: int) -> bool:
         """Whether this launch has what the plan wants of it."""
         here = self.steady(launch)
-        if not here:
+        # The first turn of all may have been cold: what it says is not believed alone.
+        if not here or (launch == 0 and all(turn.round < 0 for turn in here)):
             return False
         if self.rounds is not None and sum(turn.round >= 0 for turn in here) >= self.rounds:
             return True

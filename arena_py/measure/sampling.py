@@ -192,15 +192,14 @@ class Schedule:
             return False
         return True
 
-    def _warm_up(self, seat: Seat, launch: int) -> None:
+    def _warm_up(self, seat: Seat, launch: int, last_ns: float = math.inf) -> None:
         """Turns that do not count, until one is no longer faster; a slow runner's first execution was enough."""
         entrant = seat.entrant
-        last_ns = math.inf
         for _ in range(WARMUP_TURNS):
             turn = self._turn(seat, launch, BEFORE_ROUNDS, warmup=True)
             mean_ns = sum(turn.ns) / len(turn.ns)
             entrant.calibrate(mean_ns)
-            if entrant.is_slow(mean_ns):
+            if entrant.seems_slow(mean_ns):
                 entrant.turns[-1] = replace(turn, warmup=False)
                 self._progress.sampled(entrant.label, turn.ns)
                 return
@@ -216,7 +215,9 @@ class Schedule:
             for seat in self._shuffled(playing):
                 self._say(seat, launch, f"round {round_ + 1}")
                 try:
-                    self._turn(seat, launch, round_)
+                    turn = self._turn(seat, launch, round_)
+                    if seat.entrant.was_cold(launch):
+                        self._warm_up(seat, launch, statistics.fmean(turn.ns))
                 except RunnerFailed as error:
                     self._out(seat, launch, error)
             round_ += 1

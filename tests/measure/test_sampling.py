@@ -152,6 +152,29 @@ def test_a_slow_first_execution_alone_does_not_make_a_slow_cell(journal):
     assert len(steady(entrant)) >= 6
 
 
+def test_a_cold_first_turn_is_no_sample_of_a_quick_runner(journal):
+    (entrant,) = sample([FakeRunner("a", journal, [5 * SECOND, 12 * MS, 10 * MS])])
+    assert len(entrant.launches) == 3
+    assert set(steady(entrant)) == {10 * MS}
+    assert entrant.iterations == TURN_NS // (10 * MS)
+    cold = [turn for turn in entrant.turns if turn.ns[0] == 5 * SECOND]
+    assert len(cold) == 3
+    assert all(turn.warmup for turn in cold)
+    assert entrant.notes == []
+
+
+def test_a_cold_first_turn_that_used_up_the_budget_is_not_believed_alone(journal):
+    (entrant,) = sample([FakeRunner("a", journal, [30 * SECOND, 100 * MS])])
+    assert set(steady(entrant)) == {100 * MS}
+    assert len(steady(entrant)) >= PLAN.min_samples
+
+
+def test_a_slow_runner_that_becomes_a_little_faster_keeps_its_first_turn(journal):
+    slow = FakeRunner("slow", journal, [30 * SECOND, 25 * SECOND], first_ns=31 * SECOND)
+    (entrant,) = sample([slow])
+    assert steady(entrant) == [30 * SECOND, 25 * SECOND]
+
+
 def test_launches_may_take_twice_the_budget_before_one_is_saved(journal):
     fits = FakeRunner("fits", journal, [100 * MS], first_ns=int(13.2 * SECOND))
     does_not = FakeRunner("does not", journal, [100 * MS], first_ns=int(13.4 * SECOND))
