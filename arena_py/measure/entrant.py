@@ -115,30 +115,36 @@ class Entrant:
 
     def seems_slow(self, execution_ns: float) -> bool:
         """Whether a launch's first turn says so, and no samples of earlier launches say that it is only cold."""
-        known_ns = [ns for turn in self.steady() for ns in turn.ns]
+        known_ns = self.samples_ns
         return self.is_slow(execution_ns) and (not known_ns or self.is_slow(statistics.median(known_ns)))
 
-    def was_cold(self, launch: int) -> bool:
-        """Whether the first turn of this launch was taken for a slow runner's, and the one after it is a quick one's.
+    def discard_cold(self, launch: int) -> float | None:
+        """Where this launch's first turn was taken for a slow runner's and the next is a quick one's: count neither.
 
-        Both are warm-up then, and the executions of a turn are settled anew.
+        Returns:
+            The mean of the second, by which the executions of a turn are settled anew; none where both count.
         """
         here = [at for at, turn in enumerate(self.turns) if turn.launch == launch and not turn.warmup]
         if len(here) != 2 or self.turns[here[0]].round >= 0:
-            return False
+            return None
         first_ns, second_ns = (statistics.fmean(self.turns[at].ns) for at in here)
         if self.is_slow(second_ns) or second_ns >= WARM * first_ns:
-            return False
+            return None
         for at in here:
             self.turns[at] = replace(self.turns[at], warmup=True)
         if not self.steady():
             self.iterations = None
             self.calibrate(second_ns)
-        return True
+        return second_ns
 
     def steady(self, launch: int | None = None) -> list[Turn]:
         """The turns that count, of one launch or of all."""
         return [turn for turn in self.turns if not turn.warmup and launch in (None, turn.launch)]
+
+    @property
+    def samples_ns(self) -> list[int]:
+        """Every execution that counts."""
+        return [ns for turn in self.steady() for ns in turn.ns]
 
     def satisfied(self, launch: int) -> bool:
         """Whether this launch has what the plan wants of it."""
@@ -148,7 +154,7 @@ class Entrant:
             return False
         if self.rounds is not None and sum(turn.round >= 0 for turn in here) >= self.rounds:
             return True
-        samples_ns = [ns for turn in self.steady() for ns in turn.ns]
+        samples_ns = self.samples_ns
         if sum(len(turn.ns) for turn in here) < self._fewest(statistics.median(samples_ns)):
             return False
         part = (launch + 1) / self.planned_launches
@@ -176,7 +182,7 @@ class Entrant:
 
     def note_samples(self) -> None:
         """Say where there are fewer samples than the plan wants."""
-        samples_ns = [ns for turn in self.steady() for ns in turn.ns]
+        samples_ns = self.samples_ns
         if 0 < len(samples_ns) < self.sampling.min_samples and self.rounds is None:
             self.notes.append(
                 f"{len(samples_ns)} samples instead of at least {self.sampling.min_samples}: one takes "

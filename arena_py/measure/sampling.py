@@ -197,7 +197,7 @@ class Schedule:
         entrant = seat.entrant
         for _ in range(WARMUP_TURNS):
             turn = self._turn(seat, launch, BEFORE_ROUNDS, warmup=True)
-            mean_ns = sum(turn.ns) / len(turn.ns)
+            mean_ns = statistics.fmean(turn.ns)
             entrant.calibrate(mean_ns)
             if entrant.seems_slow(mean_ns):
                 entrant.turns[-1] = replace(turn, warmup=False)
@@ -215,9 +215,9 @@ class Schedule:
             for seat in self._shuffled(playing):
                 self._say(seat, launch, f"round {round_ + 1}")
                 try:
-                    turn = self._turn(seat, launch, round_)
-                    if seat.entrant.was_cold(launch):
-                        self._warm_up(seat, launch, statistics.fmean(turn.ns))
+                    self._turn(seat, launch, round_)
+                    if warm_ns := seat.entrant.discard_cold(launch):
+                        self._warm_up(seat, launch, warm_ns)
                 except RunnerFailed as error:
                     self._out(seat, launch, error)
             round_ += 1
@@ -260,10 +260,7 @@ class Schedule:
         assert process
         if entrant.verification is None or not entrant.verification.passed:
             return
-        samples_ns = [ns for turn in entrant.steady() for ns in turn.ns]
-        if not samples_ns:
-            return
-        execution_ns = statistics.median(samples_ns)
+        execution_ns = statistics.median(entrant.samples_ns)
         with self._watch.verifying():
             more_ns = process.unfinished_ns(execution_ns)
         if more_ns:
