@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena_py.measure import unfinished
-from arena_py.measure.unfinished import TIMES, unfinished_ns
+from arena_py.measure.unfinished import FEWEST, TIMES, unfinished_ns
 
 MS = 1_000_000
 
@@ -94,6 +94,19 @@ def test_a_single_long_request_is_not_believed(found):
     more_ns, session = found(hiccups=[50.0])
     assert more_ns == 0
     assert session.ran == 2
+
+
+def test_bad_luck_that_lasts_is_not_believed(found):
+    """On a busy machine the first request was the longer one by 2 ms three times in a row."""
+    more_ns, session = found(work_ms=1.0, hiccups=[3.0, 0.0] * (TIMES - 1))
+    assert more_ns == 0
+    assert session.ran == TIMES
+
+
+def test_one_that_is_slow_is_not_looked_at_for_ever(found):
+    more_ns, session = found(waits=False, work_ms=9000.0, asking_ms=1000.0)
+    assert more_ns == 8000 * MS
+    assert session.ran == FEWEST
 
 
 def test_what_is_small_beside_the_writing_is_not_told_from_its_scatter(found):
