@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ SPREAD = frozenset(
     }
 )
 """Files of long tests that share nothing which is dear to make."""
+
+
+def pytest_configure() -> None:
+    """Let interrupts reach what tests start: a shell's background jobs, and all below them, inherit to ignore them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

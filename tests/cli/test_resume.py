@@ -298,8 +298,6 @@ class Driver:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            # A shell starts its background jobs with the signal ignored, and so would be what they start.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def until(self, words: str) -> None:

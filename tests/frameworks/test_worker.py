@@ -64,8 +64,6 @@ def test_ctrl_c_is_quiet(pytorch_python: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        # A shell starts its background jobs with the signal ignored, and so would be what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
