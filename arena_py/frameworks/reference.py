@@ -1,7 +1,7 @@
-"""The reference: the canonical modules in float64 on the CPU, angles in float64 too.
+"""The reference: the canonical modules in float64 on the CPU.
 
-Inside `llama` the library still rounds every RMS norm and every softmax to float32, whatever the module's type; the
-golden cases were made so, and it is far below what the gate allows (`docs/framework-notes/pytorch.md`).
+What the libraries compute in float32 even there is replaced: angles, and the norms and softmax of `llama`
+(`docs/framework-notes/pytorch.md`).
 """
 
 from __future__ import annotations

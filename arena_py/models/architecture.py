@@ -50,7 +50,7 @@ class Architecture(Protocol):
 
         Args:
             module: what `build` returned, with its parameters loaded.
-            exact: for the float64 reference: angles in float64, which the libraries compute in float32.
+            exact: for the float64 reference: in float64 also what the libraries compute in float32, such as angles.
         """
 
     def forward(self, module: torch.nn.Module, inputs: Batch) -> torch.Tensor:

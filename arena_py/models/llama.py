@@ -11,7 +11,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from arena_py.architectures import llama
-from arena_py.models import angles, seeded
+from arena_py.models import angles, float64, seeded
 from arena_py.models import config as public
 from arena_py.models.generation import greedy
 from arena_py.models.inputs import default_sizes
@@ -52,9 +52,9 @@ class Llama:
             return LlamaForCausalLM(self.config).eval()
 
     def complete(self, module: torch.nn.Module, *, exact: bool) -> None:
-        """Rotary frequencies; for the reference also the library's own attention, written out."""
+        """Rotary frequencies; for the reference also norms and attention, which the library rounds to float32."""
         if exact:
-            module.set_attn_implementation("eager")
+            float64.use(module)
             module.model.rotary_emb = angles.Rotary(self.config.head_dim, self.config.rope_parameters["rope_theta"])
         else:
             module.model.rotary_emb = LlamaRotaryEmbedding(self.config)

@@ -20,14 +20,17 @@ from arena_py.verify.norms import compare
 GOLDEN = {case.name: case for case in cases(default_folder())}
 EXACT = 1e-12
 """Float64 arithmetic in another order."""
+ROUNDED = {"llama-tiny": 1e-6}
+"""These golden cases were made by modules that round norms and softmax to float32, which the reference does not."""
 NEW_TOKENS = 5
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def spawn(python: Path, name: str, scratch: Path) -> Session:
+def spawn(python: Path, name: str, scratch: Path, environment: dict[str, str] | None = None) -> Session:
     # Importing torch and transformers takes long on a busy machine.
     command = [str(python), str(places.PACKAGE / "worker.py"), name]
-    return Session(command, scratch=scratch, threads=2, timeouts_s={"ready": 300.0, "load": 600.0})
+    timeouts_s = {"ready": 300.0, "load": 600.0}
+    return Session(command, scratch=scratch, threads=2, timeouts_s=timeouts_s, environment=environment)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,13 @@ def pytorch(pytorch_python: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def reference(pytorch_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     with spawn(pytorch_python, "reference", tmp_path_factory.mktemp("reference")) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def plain(pytorch_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    environment = {"ATEN_CPU_CAPABILITY": "default"}
+    with spawn(pytorch_python, "reference", tmp_path_factory.mktemp("plain"), environment) as session:
         yield session
 
 
@@ -64,7 +74,22 @@ def test_the_reference_is_the_golden_one(reference: Session, tmp_path: Path, cas
     assert {values.dtype for values in outputs.values()} == {np.dtype(np.float64)}
     comparison = compare(tmp_path / "out.safetensors", case.expected, case.names(task))
     assert not comparison.problems
-    assert max(distance.error for distance in comparison.distances) < EXACT
+    assert max(distance.error for distance in comparison.distances) < ROUNDED.get(case.name, EXACT)
+
+
+@pytest.mark.parametrize("case", GOLDEN.values(), ids=GOLDEN)
+def test_the_reference_is_the_same_without_vector_instructions(
+    reference: Session, plain: Session, tmp_path: Path, case: GoldenCase
+) -> None:
+    """Sums have another order there: whatever is rounded to float32 on the way would show."""
+    both = []
+    for session in (reference, plain):
+        load(session, case)
+        both.append(perform(session, "train", case.inputs, tmp_path / "out.safetensors"))
+    ours, theirs = both
+    assert set(ours) == set(theirs)
+    for name, values in ours.items():
+        assert np.linalg.norm(values - theirs[name]) <= EXACT * np.linalg.norm(values), name
 
 
 @pytest.mark.parametrize("case", GOLDEN.values(), ids=GOLDEN)
@@ -94,8 +119,7 @@ def test_decode_is_what_a_run_without_a_cache_gives(reference: Session, tmp_path
     whole = tmp_path / "whole.safetensors"
     save_file(inputs | {prompt: np.concatenate((inputs[prompt], decoded["tokens"][:, :-1]), 1)}, whole)
     logits = perform(reference, "infer", whole, out)["logits"][:, -NEW_TOKENS:]
-    # Not `EXACT`: where the library rounds to float32 on the way, a rounding may fall to the other side.
-    np.testing.assert_allclose(decoded["logits"], logits, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(decoded["logits"], logits, rtol=EXACT, atol=EXACT)
 
 
 def test_first_token_times_come_with_the_samples(pytorch: Session) -> None:
@@ -113,7 +137,9 @@ def adamw(value: Any, gradient: Any, options: AdamW) -> Any:
 
 @pytest.mark.parametrize("case", GOLDEN.values(), ids=GOLDEN)
 def test_a_step_is_the_gradient_and_the_update(reference: Session, tmp_path: Path, case: GoldenCase) -> None:
-    expected, before = load_file(case.expected), load_file(case.weights)
+    before = load_file(case.weights)
+    load(reference, case)
+    expected = perform(reference, "train", case.inputs, tmp_path / "out")
     gradients = {name.removeprefix("grad."): g for name, g in expected.items() if name.startswith("grad.")}
     sgd, adam = Sgd(lr=0.5), AdamW(lr=1e-2, betas=(0.9, 0.95), eps=1e-3, weight_decay=0.1)
     updates: list[tuple[Any, Callable[[Any, Any], Any]]] = [
