@@ -1,7 +1,7 @@
 """The reference: the canonical modules in float64 on the CPU.
 
-What the libraries compute in float32 even there is replaced: angles, and the norms and softmax of `llama`
-(`docs/framework-notes/pytorch.md`).
+What the libraries compute in float32 even there is replaced: angles, and the norms of `llama`; its attention is the
+other modules', which is in float64 (`docs/framework-notes/pytorch.md`).
 """
 
 from __future__ import annotations

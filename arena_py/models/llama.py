@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import torch
+from torch import nn
 from torch.nn import functional
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+from transformers.models.llama.modeling_llama import LlamaRMSNorm, LlamaRotaryEmbedding
 
 from arena_py.architectures import llama
-from arena_py.models import angles, float64, seeded
+from arena_py.models import angles, seeded
 from arena_py.models import config as public
 from arena_py.models.generation import greedy
 from arena_py.models.inputs import default_sizes
@@ -52,9 +53,9 @@ class Llama:
             return LlamaForCausalLM(self.config).eval()
 
     def complete(self, module: torch.nn.Module, *, exact: bool) -> None:
-        """Rotary frequencies; for the reference also norms and attention, which the library rounds to float32."""
+        """Rotary frequencies; for the reference also norms, which the library rounds to float32."""
         if exact:
-            float64.use(module)
+            _replace_norms(module)
             module.model.rotary_emb = angles.Rotary(self.config.head_dim, self.config.rope_parameters["rope_theta"])
         else:
             module.model.rotary_emb = LlamaRotaryEmbedding(self.config)
@@ -90,3 +91,16 @@ class Llama:
         if name in ("model.embed_tokens.weight", "lm_head.weight"):
             return seeded.embedding(shape)
         return seeded.parameter(name, shape)
+
+
+def _replace_norms(module: torch.nn.Module) -> None:
+    """Put norms that compute in the type of `module`, whose parameters are loaded, in the place of the library's.
+
+    Rounded to float32, a norm falls to one side or the other with the order of a sum, and so with the vector
+    instructions of the processor: the reference would be another one on another machine, by 5e-7.
+    """
+    for name, norm in list(module.named_modules()):
+        if isinstance(norm, LlamaRMSNorm):
+            ours = nn.RMSNorm(norm.weight.shape, norm.variance_epsilon, device="meta")
+            ours.weight = norm.weight
+            module.set_submodule(name, ours)
