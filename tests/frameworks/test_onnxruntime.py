@@ -20,6 +20,8 @@ from safetensors.numpy import load_file, save_file
 from arena_py import places
 from arena_py.contract.messages import AdamW, ModelSpec, Sgd, TaskName, TaskOptions
 from arena_py.contract.session import RunnerRefused, Session
+from arena_py.frameworks.onnx import graphs
+from arena_py.frameworks.onnx.spec import GraphSpec
 from arena_py.verify.canon import Canon
 from arena_py.verify.conformance import LIMITS, Target
 from arena_py.verify.exercise import Exercise
@@ -242,6 +244,17 @@ except RunnerError as error:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("unsupported "), done.stdout
     assert operation in done.stdout
+
+
+def test_an_operator_that_only_the_exporter_takes_apart_is_exported(target: Target, tmp_path: Path) -> None:
+    case = GOLDEN["llama-tiny"]
+    shapes = {name: list(values.shape) for name, values in load_file(case.inputs).items()}
+    spec = GraphSpec(case.model.architecture, case.model.config | {"hidden_act": "prelu"}, "train", shapes)
+    (tmp_path / "spec.json").write_bytes(msgspec.json.encode(spec))
+    command = [graphs._exporter(), graphs.SCRIPT, tmp_path / "spec.json", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=target.environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / graphs.GRAPH).stat().st_size
 
 
 def test_a_provider_that_the_package_lacks_is_unsupported(session: Session) -> None:

@@ -47,13 +47,16 @@ def fold(module: GraphModule) -> None:
     module.recompile()
 
 
+def changes(node: Node) -> bool:
+    """Whether an operator writes to one of its inputs."""
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
 def _written_in_place(graph: torch.fx.Graph) -> set[Node]:
     """Nodes whose memory an operator changes, that operator, and what either is a view of or is seen through."""
     written: set[Node] = set()
     for node in reversed(graph.nodes):
-        target = node.target
-        changes = isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
-        if changes or node in written:
+        if changes(node) or node in written:
             written.add(node)
             written.update(node.all_input_nodes[:1])
     return written

@@ -74,16 +74,21 @@ def _translated(traced: Traced) -> onnx_ir.Model:
 
     # Where each node came from is asked for by nobody here, and finding it out is a fifth of the time.
     torch.fx.config.do_not_emit_stack_traces = True
-    values = tuple(traced.inputs.values())
-    program = torch.onnx.export(
-        torch.export.export(traced.graph, values),
-        dynamo=True,
+    exported: Any = torch.export.export(traced.graph, tuple(traced.inputs.values()))
+
+    def convert() -> Any:
         # Its rewriter takes minutes for the gradient of a UNet, and ONNX Runtime has the same rules.
-        optimize=False,
-        verbose=False,
-        opset_version=OPSET,
-    )
-    model: Any = program.model
+        options: Any = {"dynamo": True, "optimize": False, "verbose": False, "opset_version": OPSET}
+        program: Any = torch.onnx.export(exported, **options)
+        return program.model
+
+    # The exporter would trace the graph twice more, which is half of its time, to decompose what is decomposed already.
+    exported.run_decompositions = lambda *_, **_options: exported
+    try:
+        model = convert()
+    except torch.onnx.OnnxExporterError:
+        del exported.run_decompositions  # An operator that only this takes apart, as another activation may have.
+        model = convert()
     for value, name in zip(model.graph.inputs, traced.inputs, strict=True):
         value.name = name
     _name_outputs(model, traced.outputs)

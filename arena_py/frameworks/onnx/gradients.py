@@ -259,6 +259,7 @@ def safe_softmax(values: Tensor, axis: int, dtype: torch.dtype | None = None) ->
 
 
 OF_TORCH = (
+    aten.rsub,
     aten.silu_backward,
     aten.gelu_backward,
     aten._softmax_backward_data,

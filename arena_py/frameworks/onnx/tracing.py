@@ -12,7 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from arena_py.frameworks.onnx import gradients, updates
-from arena_py.frameworks.onnx.constants import fold
+from arena_py.frameworks.onnx.constants import changes, fold
 from arena_py.frameworks.onnx.spec import MOMENTS, SCALARS
 from arena_py.models.checkpoint import stored_tensors
 from arena_py.models.inputs import named
@@ -121,7 +121,17 @@ def _flat(
             *inputs.values()
         )
     fold(graph)
-    return Traced(graph, inputs, outputs, names[0])
+    return Traced(_without_writing(graph, inputs), inputs, outputs, names[0])
+
+
+def _without_writing(graph: torch.fx.GraphModule, inputs: Tensors) -> torch.fx.GraphModule:
+    """The graph with operators that make a new tensor in the place of those that change one: ONNX has no others.
+
+    Not while the modules are traced, since some look at the values of their masks then, which would not be known.
+    """
+    if not any(changes(node) for node in graph.graph.nodes):
+        return graph
+    return make_fx(torch.func.functionalize(graph), tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs.values())
 
 
 def _count_from_zero(module: nn.Module) -> None:
