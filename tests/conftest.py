@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import pytest
 
 from arena_py.build import Built, locate, python_of
+from arena_py.contract import conditions
 from arena_py.manifest import frameworks
 from arena_py.manifest.framework import parse
 from arena_py.verify.conformance import Target
 
 THREADS = 2
+REAL_POOLS = dict(conditions.POOLS)
 SPREAD = frozenset(
     {
         "tests/frameworks/test_torch_modes.py",
@@ -26,12 +29,27 @@ SPREAD = frozenset(
     }
 )
 """Files of long tests that share nothing which is dear to make."""
+SHARED = "PYTEST_XDIST_WORKER" in os.environ
+"""Whether other tests compute on the same processors meanwhile."""
 
 
 def pytest_configure() -> None:
-    """Let interrupts reach what tests start: a shell's background jobs, and all below them, inherit to ignore them."""
+    """Let interrupts reach what tests start: a shell's background jobs, and all below them, inherit to ignore them.
+
+    And let the threads of OpenMP sleep while they wait where tests share processors: spinning, a thread whose partner
+    is not scheduled takes what the partner would need, and PyTorch's small operators take five times as long. What is
+    computed is the same; tests of how runners wait take the real conditions.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if SHARED:
+        conditions.POOLS = REAL_POOLS | {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@pytest.fixture
+def real_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runners that wait as they do while they are measured."""
+    monkeypatch.setattr(conditions, "POOLS", REAL_POOLS)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -296,6 +296,7 @@ def test_an_optimizer_that_torch_refuses_is_an_invalid_request(session: Session,
     assert caught.value.code == "invalid_request"
 
 
+@pytest.mark.usefixtures("real_pools")
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_has_as_many_threads_as_it_is_told_and_they_rest(target: Target, tmp_path: Path, threads: int) -> None:
     case = GOLDEN["resnet-tiny"]

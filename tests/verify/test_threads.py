@@ -14,6 +14,8 @@ from arena_py.contract.session import Session
 from arena_py.verify.conformance import Target
 from arena_py.verify.golden import GoldenCase, cases, default_folder
 
+pytestmark = pytest.mark.usefixtures("real_pools")
+
 GOLDEN = cases(default_folder())
 IDLE_S = 0.8
 TICKS_S = 0.03
