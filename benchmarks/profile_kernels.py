@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -54,11 +54,11 @@ MS = {"ns": 1e-6, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 class Profile:
     """How a framework is asked for its profile, and what it says."""
 
-    environment: dict[str, str]
-    configure: Callable[[Path], None]
-    """Given the runner's working folder, before it is started."""
     lines: Callable[[Session, Path], list[str]]
-    """Of a prepared session; may execute."""
+    """Of a prepared session and its working folder; may execute."""
+    environment: dict[str, str] = field(default_factory=dict)
+    configure: Callable[[Path], None] = lambda _folder: None
+    """Given the runner's working folder, before it is started."""
 
 
 def _burn_configuration(folder: Path) -> None:
@@ -93,14 +93,7 @@ def _meganeura_lines(session: Session, _folder: Path) -> list[str]:
     return [line for line in session.log_tail(200) if " ms " in line or "profile" in line]
 
 
-PROFILES = {
-    "meganeura": Profile({"MEGANEURA_GPU_TIMING": "1"}, lambda _folder: None, _meganeura_lines),
-    "burn": Profile({}, _burn_configuration, _burn_lines),
-}
-PLAIN = Profile({}, lambda _folder: None, lambda session, _folder: _samples(session))
-
-
-def _samples(session: Session) -> list[str]:
+def _samples(session: Session, _folder: Path) -> list[str]:
     """The median of each boundary."""
     lines = []
     for boundary in get_args(BoundaryName):
@@ -108,6 +101,13 @@ def _samples(session: Session) -> list[str]:
         samples = session.run(SAMPLES, boundary).samples_ns
         lines.append(f"{boundary}: {statistics.median(samples) / NS_PER_MS:.3f} ms")
     return lines
+
+
+PROFILES = {
+    "meganeura": Profile(_meganeura_lines, environment={"MEGANEURA_GPU_TIMING": "1"}),
+    "burn": Profile(_burn_lines, configure=_burn_configuration),
+}
+PLAIN = Profile(_samples)
 
 
 def _tell(built: Built, variant: Variant, files: CaseFiles, profile: Profile) -> None:

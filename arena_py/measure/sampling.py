@@ -24,7 +24,7 @@ from arena_py.measure import unfinished
 from arena_py.measure.contender import Contender, Process
 from arena_py.measure.entrant import WARM, WARMUP_TURNS, Entrant
 from arena_py.measure.progress import Progress
-from arena_py.measure.watch import Watch
+from arena_py.measure.watch import Unwatched, Watch
 from arena_py.results.document import Launch, Turn
 
 FOOTPRINT = 4
@@ -70,7 +70,7 @@ class Schedule:
         self._available_bytes = available_bytes
         self._shuffler = shuffler
         self._progress = progress
-        self._watch = watch or Watch("")
+        self._watch = watch or Unwatched()
         self._order = 0
 
     def run(self) -> None:

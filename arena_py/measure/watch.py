@@ -100,6 +100,16 @@ class Watch:
         return round(max(0.0, (now[1] - before[1]) / (now[0] - before[0])), 2)
 
 
+class Unwatched(Watch):
+    """Looks at nothing and counts no joules: for runners that are not of this machine."""
+
+    def __init__(self) -> None:
+        super().__init__("", Meter([]))
+
+    def round(self, launch: int, round_: int) -> None:
+        """Look at nothing."""
+
+
 def _family() -> list[psutil.Process]:
     """The driver's process and the runners'."""
     own = psutil.Process()

@@ -13,7 +13,6 @@ from arena_py.contract.messages import Loaded, MemoryUse, Prepared, Samples
 from arena_py.manifest import Sampling
 from arena_py.measure.entrant import Entrant
 from arena_py.measure.sampling import Schedule, Seat
-from arena_py.measure.watch import Watch
 
 
 @dataclass
@@ -88,13 +87,6 @@ class Process:
         return []
 
 
-class Blind(Watch):
-    """Looks at nothing: the machine of these runners is not the one that they are simulated on."""
-
-    def round(self, launch: int, round_: int) -> None:
-        pass
-
-
 def jitter(median_ms: float, sigma: float) -> Draw:
     """Log-normal around its median, as times are: never negative, a longer tail above."""
     return lambda generator: float(median_ms * MS * np.exp(generator.normal(0.0, sigma)))
@@ -130,6 +122,5 @@ def sampled(
         available_bytes=lambda: 1 << 40,
         shuffler=np.random.default_rng(seed),
         progress=Recorder(),
-        watch=Blind(""),
     ).run()
     return {seat.entrant.label: seat.entrant for seat in seats}
