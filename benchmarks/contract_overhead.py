@@ -15,12 +15,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from arena_py import manifest
 from arena_py.build import Built, locate
 from arena_py.contract.session import RunnerFailed, Session
 from arena_py.errors import ArenaError
-from arena_py.manifest import frameworks, model
+from arena_py.manifest import frameworks
 from arena_py.manifest.framework import parse
-from arena_py.manifest.model import Case
 from arena_py.measure.machine import physical_cores
 from arena_py.measure.statistics import ratio_interval
 from arena_py.report import text
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--iterations", type=int, default=5, help="executions of one block")
     parser.add_argument("--threads", type=int, default=physical_cores())
     options = parser.parse_args()
-    case = find(options.case)
+    case = manifest.case(options.case)
     with Canon(options.threads) as canon:
         files = cases.prepare(case, canon, progress=lambda what: print(f"{what} ...", file=sys.stderr))
     worst = 0
@@ -87,13 +87,6 @@ def overhead(session: Session, blocks: int, iterations: int) -> tuple[Interval, 
                 through.append([session.run(1).samples_ns[0] for _ in range(iterations)])
     pairs = [(statistics.median(a), statistics.median(b)) for a, b in zip(through, inside, strict=True)]
     return ratio_interval(through, inside, pairs=pairs, seed=SEED), statistics.median(ns for b in inside for ns in b)
-
-
-def find(name: str) -> Case:
-    for case in model(name.partition("/")[0]).cases:
-        if case.name == name:
-            return case
-    raise ArenaError(f"no such case: {name}")
 
 
 if __name__ == "__main__":

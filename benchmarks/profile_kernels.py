@@ -25,13 +25,15 @@ from typing import get_args
 from arena_py.build import Built, NotBuilt, locate, using
 from arena_py.contract.messages import BoundaryName
 from arena_py.contract.session import RunnerFailed, Session
-from arena_py.manifest import framework, model
+from arena_py.errors import ArenaError
+from arena_py.manifest import case, framework
 from arena_py.manifest.framework import Variant
 from arena_py.measure.machine import physical_cores
 from arena_py.verify import cases
 from arena_py.verify.canon import Canon
 from arena_py.verify.cases import CaseFiles
 
+CASES = ("smollm2-135m/infer/b1s128", "smollm2-135m/latency/b1s1")
 SAMPLES = 10
 PROFILED = 3
 """Executions of Burn that are summed."""
@@ -132,20 +134,23 @@ def main() -> int:
     options = parser.parse_args()
     found = framework(options.framework)
     variant = found.variant("vulkan")
+    try:
+        chosen = [case(name) for name in options.case or CASES]
+    except ArenaError as error:
+        parser.error(f"{error.message} ({error.hint})")
     with using(options.python_env):
         built = locate(found, variant)
         if isinstance(built, NotBuilt):
             raise SystemExit(f"error: {options.framework}:vulkan is not built: {built.reason}")
-        for name in options.case or ["smollm2-135m/infer/b1s128", "smollm2-135m/latency/b1s1"]:
-            case = next(each for each in model(name.partition("/")[0]).cases if each.name == name)
+        for each in chosen:
             with Canon(physical_cores()) as canon:
-                files = cases.prepare(case, canon)
-            print(f"== {name}", flush=True)
+                files = cases.prepare(each, canon)
+            print(f"== {each.name}", flush=True)
             try:
                 for profile in (PROFILES[options.framework], PLAIN):
                     _tell(built, variant, files, profile)
             except RunnerFailed as error:
-                raise SystemExit(f"error: {name}: {error.reason}") from None
+                raise SystemExit(f"error: {each.name}: {error.reason}") from None
     return 0
 
 

@@ -22,9 +22,11 @@ from pathlib import Path
 import numpy as np
 from direct import Block, direct
 
+from arena_py import manifest
 from arena_py.build import Built, locate
 from arena_py.build.current import using
 from arena_py.contract.session import Session
+from arena_py.errors import ArenaError
 from arena_py.frameworks.onnx.graphs import CACHE_VARIABLE
 from arena_py.manifest import Case, frameworks, model, suite
 from arena_py.manifest.framework import parse
@@ -62,16 +64,17 @@ def main() -> int:
     parser.add_argument("--python-env", choices=["own", "current"], default="own", help="as of `compare`")
     parser.add_argument("--size", action="append", help="SIZE=NUMBER in place of the case's own")
     options = parser.parse_args()
-    with using(options.python_env):
-        return _side_by_side(options)
+    try:
+        with using(options.python_env):
+            return _side_by_side(options)
+    except ArenaError as error:
+        parser.error(f"{error.message} ({error.hint})" if error.hint else error.message)
 
 
 def _side_by_side(options: argparse.Namespace) -> int:
     missed = 0
-    for name in options.case or _standard():
-        case = next(each for each in model(name.partition("/")[0]).cases if each.name == name)
-        if options.size:
-            (case,) = sweep.swept([case], sweep.parse(options.size))
+    for chosen in [manifest.case(name) for name in options.case or _standard()]:
+        (case,) = sweep.swept([chosen], sweep.parse(options.size)) if options.size else (chosen,)
         with Canon(options.threads) as canon:
             files = cases.prepare(case, canon, progress=lambda what: print(f"{what} ...", file=sys.stderr))
         with contextlib.ExitStack() as stack:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from arena_py.contract.messages import AdamW, Optimizer, Positive, Sgd, TaskName, TaskOptions
+from arena_py.errors import ArenaError
 from arena_py.manifest import toml
 
 CaseTask: TypeAlias = Literal["infer", "latency", "decode", "train", "step"]
@@ -110,4 +111,17 @@ def model(name: str) -> Model:
     return Model(path.stem, toml.read(path, ModelFile))
 
 
-__all__ = ["Case", "CaseTask", "Model", "ModelFile", "Optimizer", "ShapeSpec", "model", "models"]
+def case(name: str) -> Case:
+    """The case called `name`, `MODEL/TASK/SHAPE`.
+
+    Raises:
+        ArenaError: the model is unknown, or has no such case; the hint lists those that it has.
+    """
+    cases = model(name.partition("/")[0]).cases
+    for each in cases:
+        if each.name == name:
+            return each
+    raise ArenaError(f"unknown case: {name}", hint=f"known: {', '.join(each.name for each in cases)}")
+
+
+__all__ = ["Case", "CaseTask", "Model", "ModelFile", "Optimizer", "ShapeSpec", "case", "model", "models"]

@@ -48,6 +48,16 @@ def test_latency_is_inference_on_another_shape() -> None:
     assert case.name == "smollm2-135m/latency/b1s1"
 
 
+def test_a_case_by_name() -> None:
+    assert manifest.case("smollm2-135m/latency/b1s1").task == "latency"
+    with pytest.raises(ArenaError, match="unknown case: llama-tiny/infer/b9") as wrong:
+        manifest.case("llama-tiny/infer/b9")
+    assert wrong.value.hint is not None
+    assert "llama-tiny/latency/" in wrong.value.hint
+    with pytest.raises(ArenaError, match="unknown model: gpt-9"):
+        manifest.case("gpt-9/infer/b1")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
