@@ -42,6 +42,7 @@ pub struct Batch {
     /// `[B * (T - 1)]`: the label of position `t + 1` for each position `t`.
     targets: Option<Tensor<1, Int>>,
     rotary: Rotary,
+    visible: Visible,
 }
 
 /// The parameters as they are held on the device: every projection as `[in, out]`.
@@ -91,12 +92,12 @@ impl Architecture for Llama {
     }
 
     fn infer(&self, batch: &Batch) -> Flat {
-        let hidden = self.forward(batch.input_ids.clone(), &batch.rotary, 0, None);
+        let hidden = self.forward(batch.input_ids.clone(), batch, 0, None);
         self.lm_head.forward(hidden).into()
     }
 
     fn loss(&self, batch: &Batch) -> Tensor<1> {
-        let hidden = self.forward(batch.input_ids.clone(), &batch.rotary, 0, None);
+        let hidden = self.forward(batch.input_ids.clone(), batch, 0, None);
         let [b, t, width] = hidden.dims();
         // The last position predicts nothing: it is cut before the largest product, not after it.
         let hidden = hidden.narrow(1, 0, t - 1).reshape([b * (t - 1), width]);
@@ -125,7 +126,7 @@ impl Generative for Llama {
 
     fn next(&self, batch: &Batch, (cache, read): &mut Self::Cache, tokens: Tensor<2, Int>) -> Tensor<2> {
         let [b, t] = tokens.dims();
-        let hidden = self.forward(tokens, &batch.rotary, *read, Some(cache));
+        let hidden = self.forward(tokens, batch, *read, Some(cache));
         *read += t;
         self.lm_head.forward(hidden.narrow(1, t - 1, 1).reshape([b, self.config.hidden_size]))
     }
@@ -136,16 +137,20 @@ impl Llama {
     fn forward(
         &self,
         input_ids: Tensor<2, Int>,
-        rotary: &Rotary,
+        batch: &Batch,
         start: usize,
         mut cache: Option<&mut Vec<KeyValues>>,
     ) -> Tensor<3> {
         let eps = self.config.rms_norm_eps;
+        let t = input_ids.dims()[1];
         let mut x = embedding(self.embed_tokens.clone(), input_ids, self.config.padding_row);
+        let rotary = batch.rotary.at(start, t);
+        // A query at the last key sees them all.
+        let visible = if start == 0 { batch.visible.clone() } else { Visible::All };
         for (i, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_mut().map(|cache| &mut cache[i]);
             let h = rms_norm(x.clone(), layer.input_layernorm.clone(), eps);
-            x = x + layer.attend(h, &self.config, rotary, start, cache);
+            x = x + layer.attend(h, &self.config, &rotary, visible.clone(), cache);
             let h = rms_norm(x.clone(), layer.post_attention_layernorm.clone(), eps);
             x = x + layer.feed(h);
         }
@@ -159,16 +164,16 @@ impl Layer {
         x: Tensor<3>,
         config: &LlamaConfig,
         rotary: &Rotary,
-        start: usize,
+        visible: Visible,
         cache: Option<&mut KeyValues>,
     ) -> Tensor<3> {
-        let q = rotary.forward(self.q_proj.forward(x.clone()), start);
-        let mut k = rotary.forward(self.k_proj.forward(x.clone()), start);
+        let q = rotary.forward(self.q_proj.forward(x.clone()));
+        let mut k = rotary.forward(self.k_proj.forward(x.clone()));
         let mut v = heads(self.v_proj.forward(x), config.kv_heads());
         if let Some(cache) = cache {
             (k, v) = cache.extend(k, v);
         }
-        self.o_proj.forward(attention(q, k, v, Visible::Causal))
+        self.o_proj.forward(attention(q, k, v, visible))
     }
 
     fn feed(&self, x: Tensor<3>) -> Tensor<3> {
@@ -187,5 +192,6 @@ fn batch(config: &LlamaConfig, inputs: &Inputs, targets: bool, more: usize, devi
         input_ids: Tensor::from_data(TensorData::new(inputs.input_ids.to_vec(), [b, t]), device),
         targets,
         rotary: Rotary::new(0..t + more, config.head_dim(), config.rope_theta, device),
+        visible: Visible::causal(t, t, inputs.labels.is_some(), device),
     })
 }

@@ -39,15 +39,16 @@ struct Layer {
 pub struct Batch {
     /// `[B, A, D]`.
     noisy_actions: Tensor<3>,
-    /// `[B]`, on the host: the angles need double precision.
-    timestep: Vec<f64>,
+    /// `[B, hidden]`: sines, then cosines, of the time at every period; the angles are of double precision.
+    time: Tensor<2>,
     /// A layer's keys and values of the prefix, `[B, S, H * E]` each.
     prefix: Vec<(Tensor<3>, Tensor<3>)>,
     /// `[B, A, D]`.
     target: Option<Tensor<3>>,
     /// Rows for positions `0..S + A`.
     rotary: Rotary,
-    device: Device,
+    /// Of the actions among themselves, behind the prefix.
+    visible: Visible,
 }
 
 /// The parameters as they are held on the device: every projection as `[in, out]`.
@@ -74,11 +75,11 @@ impl Architecture for SmolVlaExpert {
         };
         Ok(Batch {
             noisy_actions: actions(inputs.noisy_actions),
-            timestep: inputs.timestep.iter().map(|&t| t.into()).collect(),
+            time: embed_time(config, inputs.timestep, device),
             prefix: (0..layers).map(|i| (layer(inputs.prefix_keys, i), layer(inputs.prefix_values, i))).collect(),
             target: inputs.target.map(actions),
             rotary: Rotary::new(0..s + config.chunk_size, config.head_dim, config.rope_theta, device),
-            device: device.clone(),
+            visible: Visible::causal(config.chunk_size, s + config.chunk_size, targets, device),
         })
     }
 
@@ -125,32 +126,23 @@ impl SmolVlaExpert {
         let eps = self.config.rms_norm_eps;
         let actions = self.action_in_proj.forward(batch.noisy_actions.clone());
         let [b, a, width] = actions.dims();
-        let time = self.embed_time(batch).reshape([b, 1, width]).expand([b, a, width]);
+        let time = batch.time.clone().reshape([b, 1, width]).expand([b, a, width]);
         let hidden = silu(self.action_time_mlp_in.forward(Tensor::cat(vec![actions, time], 2)));
         let mut x = self.action_time_mlp_out.forward(hidden);
+        let prefixed = batch.prefix.first().map_or(0, |(keys, _)| keys.dims()[1]);
+        // Own positions follow the prefix's; without it they begin at 0.
+        let (behind, alone) = (batch.rotary.at(prefixed, a), batch.rotary.at(0, a));
         for (i, (layer, prefix)) in self.layers.iter().zip(&batch.prefix).enumerate() {
             let h = rms_norm(x.clone(), layer.input_layernorm.clone(), eps);
             x = x + if self.config.is_self_attention(i) {
-                layer.attend_to_all(h, prefix, &self.config, &batch.rotary)
+                layer.attend_to_all(h, prefix, &self.config, &behind, batch.visible.clone())
             } else {
-                layer.attend_to_prefix(h, prefix, &self.config, &batch.rotary)
+                layer.attend_to_prefix(h, prefix, &self.config, &alone)
             };
             let h = rms_norm(x.clone(), layer.post_attention_layernorm.clone(), eps);
             x = x + layer.feed(h);
         }
         self.action_out_proj.forward(rms_norm(x, self.norm.clone(), eps))
-    }
-
-    /// `[B, hidden]`: sines, then cosines, of the time at every period.
-    fn embed_time(&self, batch: &Batch) -> Tensor<2> {
-        let frequencies = self.config.time_frequencies();
-        let row = |&t: &f64| {
-            let angles = frequencies.iter().map(move |frequency| t * frequency);
-            angles.clone().map(f64::sin).chain(angles.map(f64::cos)).map(|value| value as f32)
-        };
-        let values: Vec<f32> = batch.timestep.iter().flat_map(row).collect();
-        let shape = [batch.timestep.len(), 2 * frequencies.len()];
-        Tensor::from_data(TensorData::new(values, shape), &batch.device)
     }
 }
 
@@ -162,14 +154,15 @@ impl Layer {
         (keys, values): &(Tensor<3>, Tensor<3>),
         config: &SmolVlaExpertConfig,
         rotary: &Rotary,
+        visible: Visible,
     ) -> Tensor<3> {
-        let (count, start) = (config.num_key_value_heads, keys.dims()[1]);
-        let q = rotary.forward(self.q_proj.forward(x.clone()), start);
-        let k = rotary.forward(self.k_proj.forward(x.clone()), start);
+        let count = config.num_key_value_heads;
+        let q = rotary.forward(self.q_proj.forward(x.clone()));
+        let k = rotary.forward(self.k_proj.forward(x.clone()));
         let v = heads(self.v_proj.forward(x), count);
         let k = Tensor::cat(vec![heads(keys.clone(), count), k], 2);
         let v = Tensor::cat(vec![heads(values.clone(), count), v], 2);
-        self.o_proj.forward(attention(q, k, v, Visible::Causal))
+        self.o_proj.forward(attention(q, k, v, visible))
     }
 
     /// Keys and values projected from the prefix's, which are not rotated again; queries at positions `0..A`.
@@ -181,7 +174,7 @@ impl Layer {
         rotary: &Rotary,
     ) -> Tensor<3> {
         let count = config.num_key_value_heads;
-        let q = rotary.forward(self.q_proj.forward(x), 0);
+        let q = rotary.forward(self.q_proj.forward(x));
         let k = heads(self.k_proj.forward(keys.clone()), count);
         let v = heads(self.v_proj.forward(values.clone()), count);
         self.o_proj.forward(attention(q, k, v, Visible::All))
@@ -190,4 +183,15 @@ impl Layer {
     fn feed(&self, x: Tensor<3>) -> Tensor<3> {
         self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
     }
+}
+
+fn embed_time(config: &SmolVlaExpertConfig, timestep: &[f32], device: &Device) -> Tensor<2> {
+    let frequencies = config.time_frequencies();
+    let row = |&t: &f32| {
+        let angles = frequencies.iter().map(move |frequency| f64::from(t) * frequency);
+        angles.clone().map(f64::sin).chain(angles.map(f64::cos)).map(|value| value as f32)
+    };
+    let values: Vec<f32> = timestep.iter().flat_map(row).collect();
+    let shape = [timestep.len(), 2 * frequencies.len()];
+    Tensor::from_data(TensorData::new(values, shape), device)
 }

@@ -70,6 +70,8 @@ pub struct Batch {
     decoder_input_ids: Tensor<2, Int>,
     /// `[B * T]`.
     targets: Option<Tensor<1, Int>>,
+    /// Of the decoder's own positions.
+    visible: Visible,
 }
 
 /// The parameters as they are held on the device: every projection as `[in, out]`.
@@ -91,6 +93,7 @@ impl Architecture for Whisper {
         Ok(Batch {
             input_features: Tensor::from_data(features, device),
             decoder_input_ids: Tensor::from_data(TensorData::new(inputs.decoder_input_ids.to_vec(), [b, t]), device),
+            visible: Visible::causal(t, t, inputs.labels.is_some(), device),
             targets: inputs.labels.map(|labels| Tensor::from_data(TensorData::new(labels.to_vec(), [b * t]), device)),
         })
     }
@@ -194,9 +197,9 @@ impl Generative for Whisper {
         (cache, logits)
     }
 
-    fn next(&self, _batch: &Batch, cache: &mut Cache, tokens: Tensor<2, Int>) -> Tensor<2> {
+    fn next(&self, batch: &Batch, cache: &mut Cache, tokens: Tensor<2, Int>) -> Tensor<2> {
         let [b, t] = tokens.dims();
-        let hidden = self.decode_hidden(tokens, cache);
+        let hidden = self.decode_hidden(tokens, cache, &batch.visible);
         self.proj_out.forward(hidden.narrow(1, t - 1, 1).reshape([b, self.config.d_model]))
     }
 }
@@ -205,7 +208,7 @@ impl Whisper {
     /// The logits `[B, T, V]`.
     fn forward(&self, batch: &Batch) -> Tensor<3> {
         let mut cache = self.cache(&self.encode(batch.input_features.clone()));
-        self.proj_out.forward(self.decode_hidden(batch.decoder_input_ids.clone(), &mut cache))
+        self.proj_out.forward(self.decode_hidden(batch.decoder_input_ids.clone(), &mut cache, &batch.visible))
     }
 
     /// `[B, mel, frames]` to `[B, S, d]`.
@@ -235,15 +238,17 @@ impl Whisper {
     }
 
     /// The normed hidden states `[B, T, d]` of the next tokens `[B, T]`.
-    fn decode_hidden(&self, tokens: Tensor<2, Int>, cache: &mut Cache) -> Tensor<3> {
+    fn decode_hidden(&self, tokens: Tensor<2, Int>, cache: &mut Cache, visible: &Visible) -> Tensor<3> {
         let t = tokens.dims()[1];
         let positions = self.decoder_positions.clone().narrow(0, cache.read, t);
         let mut x = embedding(self.embed_tokens.clone(), tokens, self.config.padding_row) + positions.unsqueeze();
+        // A query at the last key sees them all.
+        let visible = if cache.read == 0 { visible } else { &Visible::All };
         for (i, layer) in self.decoder_layers.iter().enumerate() {
             let h = layer.self_attn.norm.forward(x.clone());
             let (k, v) = layer.self_attn.key_values(h.clone());
             let (k, v) = cache.own[i].extend(k, v);
-            x = x + layer.self_attn.attend(h, k, v, Visible::Causal);
+            x = x + layer.self_attn.attend(h, k, v, visible.clone());
             let h = layer.encoder_attn.norm.forward(x.clone());
             let (k, v) = cache.encoder[i].clone();
             x = x + layer.encoder_attn.attend(h, k, v, Visible::All);

@@ -13,12 +13,25 @@ const LONGEST_FUSED: usize = 512;
 const QUERIES_AT_ONCE: usize = 64;
 
 /// What a query may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Visible {
     /// Every key.
     All,
-    /// Keys up to the query's own position, when the last query stands at the last key.
-    Causal,
+    /// Keys up to the query's own position, when the last query stands at the last key: with the mask `[T, S]`, where
+    /// scores are computed here and not by burn's own `attention`.
+    Causal(Option<Tensor<2>>),
+}
+
+impl Visible {
+    /// Causal, for `t` queries and `s` keys on a device; `tape` where gradients will be asked for. Part of a batch: the
+    /// mask comes from the host, which on a GPU ends what was asked for so far.
+    pub fn causal(t: usize, s: usize, tape: bool, device: &Device) -> Self {
+        if t == 1 {
+            return Self::All; // the only query stands at the last key
+        }
+        let composed = tape || !is_host(device);
+        Self::Causal(composed.then(|| causal_mask(t, s, device)))
+    }
 }
 
 /// Softmax attention with scale `1 / sqrt(width)`: `q` `[B, H, T, width]`, `k` and `v` `[B, K, S, width]`, where every
@@ -29,10 +42,12 @@ pub enum Visible {
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: Visible) -> Tensor<3> {
     let [b, heads, t, width] = q.dims();
     let [_, kv_heads, s, _] = k.dims();
-    let causal = visible == Visible::Causal && t > 1;
     let flex = is_host(&q.device());
+    let (causal, mask) = match visible {
+        Visible::All => (false, None),
+        Visible::Causal(mask) => (true, mask),
+    };
     let out = if q.device().is_autodiff() || (heads != kv_heads && !flex) {
-        let mask = causal.then(|| causal_mask(t, s, &v.device().inner()));
         composed(q, k, v, mask)
     } else if flex && s > LONGEST_FUSED && !causal {
         in_parts(&q, &k, &v)

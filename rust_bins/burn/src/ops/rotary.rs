@@ -1,6 +1,8 @@
 //! Rotary positions (Su et al. 2021).
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::backend::is_host;
 
 /// Rotary positions in transformers' pairing: channel `i` turns with channel `i + width / 2`.
 ///
@@ -9,11 +11,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 pub struct Rotary {
     /// `[T, 1, width]`: cosines, both halves alike.
     cos: Tensor<3>,
-    /// `[T, 1, width]`: sines, both halves alike.
+    /// `[T, 1, width]`: sines, the first half negative.
     sin: Tensor<3>,
-    /// `[width, width]`: the signed permutation that maps `(a, b)` to `(-b, a)`. A product with it is exact, and one
-    /// operation in each direction where slicing and concatenation are three, with zero-filled gradients.
-    turn: Tensor<2>,
+    /// `[width]`: the channel that each turns with.
+    partner: Tensor<1, Int>,
+    /// `[width, width]`: the permutation that maps `(a, b)` to `(b, a)`. A product with it is exact, and one operation in
+    /// each direction where slicing and concatenation are three, with zero-filled gradients.
+    swap: Tensor<2>,
 }
 
 impl Rotary {
@@ -28,30 +32,40 @@ impl Rotary {
                 })
             })
             .collect();
-        let table = |f: fn(f64) -> f64| {
-            let values: Vec<f32> = angles.iter().map(|&angle| f(angle) as f32).collect();
-            Tensor::<3>::from_data(TensorData::new(values, [rows, 1, width]), device)
-        };
-        let mut turn = vec![0.0_f32; width * width];
-        for i in 0..half {
-            turn[(i + half) * width + i] = -1.0;
-            turn[i * width + i + half] = 1.0;
+        let table = |values: Vec<f32>| Tensor::<3>::from_data(TensorData::new(values, [rows, 1, width]), device);
+        let signed = |(i, angle): (usize, &f64)| if i % width < half { -angle.sin() } else { angle.sin() } as f32;
+        let mut swap = vec![0.0_f32; width * width];
+        let partners: Vec<i64> = (0..width).map(|i| ((i + half) % width) as i64).collect();
+        for i in 0..width {
+            swap[(i + half) % width * width + i] = 1.0;
         }
         Self {
-            cos: table(f64::cos),
-            sin: table(f64::sin),
-            turn: Tensor::from_data(TensorData::new(turn, [width, width]), device),
+            cos: table(angles.iter().map(|angle| angle.cos() as f32).collect()),
+            sin: table(angles.iter().enumerate().map(signed).collect()),
+            partner: Tensor::from_data(TensorData::new(partners, [width]), device),
+            swap: Tensor::from_data(TensorData::new(swap, [width, width]), device),
         }
     }
 
-    /// Rotates `x` `[B, T, H * width]`, whose first row stands at row `start` of the tables, and splits it into heads:
+    /// The same for `t` positions from row `start` of the tables on: taken once an execution, not once a layer.
+    pub fn at(&self, start: usize, t: usize) -> Self {
+        let rows = |table: &Tensor<3>| table.clone().narrow(0, start, t);
+        Self { cos: rows(&self.cos), sin: rows(&self.sin), ..self.clone() }
+    }
+
+    /// Rotates `x` `[B, T, H * width]`, whose rows are those of the tables, and splits it into heads:
     /// `[B, H, T, width]`.
-    pub fn forward(&self, x: Tensor<3>, start: usize) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<4> {
         let [b, t, channels] = x.dims();
-        let width = self.turn.dims()[0];
+        let width = self.swap.dims()[0];
         let shape = [b, t, channels / width, width];
-        let turned = x.clone().reshape([b * t * shape[2], width]).matmul(self.turn.clone()).reshape(shape);
-        let rows = |table: &Tensor<3>| table.clone().narrow(0, start, t).unsqueeze::<4>();
-        (x.reshape(shape) * rows(&self.cos) + turned * rows(&self.sin)).swap_dims(1, 2)
+        let swapped = if x.device().is_autodiff() || is_host(&x.device()) {
+            x.clone().reshape([b * t * shape[2], width]).matmul(self.swap.clone()).reshape(shape)
+        } else {
+            // One kernel with the rest, by fusion.
+            x.clone().reshape(shape).select(3, self.partner.clone())
+        };
+        let rows = |table: &Tensor<3>| table.clone().unsqueeze::<4>();
+        (x.reshape(shape) * rows(&self.cos) + swapped * rows(&self.sin)).swap_dims(1, 2)
     }
 }
