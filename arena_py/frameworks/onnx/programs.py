@@ -12,6 +12,7 @@ from arena_py.contract.adapter import Output
 from arena_py.contract.messages import AdamW, Sgd
 from arena_py.frameworks.arrays.optimizer import optimizer as checked
 from arena_py.frameworks.onnx import graphs, sessions
+from arena_py.frameworks.onnx.landing import Landing
 from arena_py.frameworks.onnx.spec import AFTER, MOMENTS, SCALARS, GraphSpec
 from arena_py.models.inputs import take
 
@@ -43,7 +44,8 @@ class OnnxProgram:
         self._session = sessions.create(self._target, self._kept, self._initializers())
         self._state: Values = {}
         self._outputs: Values = {}
-        self._fetched: dict[str, np.ndarray[Any, Any]] = {}
+        self._landing = Landing(self._target)
+        self._fetched: Values = {}
         self.bind(inputs)
 
     def _initializers(self) -> Values:
@@ -72,7 +74,7 @@ class OnnxProgram:
                 self._given = self._uploaded()
             self._compute()
             if across:
-                self._fetched = {name: values.numpy() for name, values in self._results().items()}
+                self._fetched = self._landing.fetch(self._results())
         return None
 
     def _compute(self) -> None:
@@ -99,9 +101,7 @@ class OnnxProgram:
     def outputs(self) -> Iterator[Output]:
         """The results of the latest execution, each fetched when it is written."""
         for name, values in self._results().items():
-            yield Output(
-                name, partial(self._fetched.__getitem__, name) if name in self._fetched else partial(_array, values)
-            )
+            yield Output(name, partial(_array, self._fetched.get(name, values)))
 
 
 def _array(values: onnxruntime.OrtValue) -> np.ndarray[Any, Any]:
