@@ -16,11 +16,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from contract_overhead import find
-
 from arena_py.contract.conditions import SETTLED_S
 from arena_py.contract.session import RunnerFailed, Session
 from arena_py.errors import ArenaError
+from arena_py.manifest import case
 from arena_py.manifest.framework import parse
 from arena_py.measure.machine import physical_cores
 from arena_py.measure.statistics import ratio_interval
@@ -47,7 +46,7 @@ def main() -> int:
     commands = [[str(path.absolute())] for path in (options.one, options.other)]
     for name in options.case or CASES:
         with Canon(options.threads) as canon:
-            files = cases.prepare(find(name), canon, progress=lambda what: print(f"{what} ...", file=sys.stderr))
+            files = cases.prepare(case(name), canon, progress=lambda what: print(f"{what} ...", file=sys.stderr))
         exercise = files.exercise(variant.backend, variant.precision)
         taken: list[list[float]] = [[], []]
         launches: list[int] = []
