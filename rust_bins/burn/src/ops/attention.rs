@@ -48,6 +48,7 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: Visible) -> 
         Visible::Causal(mask) => (true, mask),
     };
     let out = if q.device().is_autodiff() || (heads != kv_heads && !flex) {
+        assert!(!causal || mask.is_some(), "a batch for a tape or a GPU has the mask");
         composed(q, k, v, mask)
     } else if flex && s > LONGEST_FUSED && !causal {
         in_parts(&q, &k, &v)
