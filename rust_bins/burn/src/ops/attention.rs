@@ -19,7 +19,7 @@ pub enum Visible {
     All,
     /// Keys up to the query's own position, when the last query stands at the last key: with the mask `[T, S]`, where
     /// scores are computed here and not by burn's own `attention`.
-    Causal(Option<Tensor<2>>),
+    Causal(Option<Box<Tensor<2>>>),
 }
 
 impl Visible {
@@ -30,7 +30,7 @@ impl Visible {
             return Self::All; // the only query stands at the last key
         }
         let composed = tape || !is_host(device);
-        Self::Causal(composed.then(|| causal_mask(t, s, device)))
+        Self::Causal(composed.then(|| Box::new(causal_mask(t, s, device))))
     }
 }
 
@@ -45,7 +45,7 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: Visible) -> 
     let flex = is_host(&q.device());
     let (causal, mask) = match visible {
         Visible::All => (false, None),
-        Visible::Causal(mask) => (true, mask),
+        Visible::Causal(mask) => (true, mask.map(|mask| *mask)),
     };
     let out = if q.device().is_autodiff() || (heads != kv_heads && !flex) {
         assert!(!causal || mask.is_some(), "a batch for a tape or a GPU has the mask");

@@ -35,7 +35,7 @@ impl Rotary {
         let table = |values: Vec<f32>| Tensor::<3>::from_data(TensorData::new(values, [rows, 1, width]), device);
         let signed = |(i, angle): (usize, &f64)| if i % width < half { -angle.sin() } else { angle.sin() } as f32;
         let mut swap = vec![0.0_f32; width * width];
-        let partners: Vec<i64> = (0..width).map(|i| ((i + half) % width) as i64).collect();
+        let partners: Vec<i64> = (0..width).map(|i| ((i + half) % width).cast_signed() as i64).collect();
         for i in 0..width {
             swap[(i + half) % width * width + i] = 1.0;
         }
