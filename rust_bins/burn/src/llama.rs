@@ -145,12 +145,10 @@ impl Llama {
         let t = input_ids.dims()[1];
         let mut x = embedding(self.embed_tokens.clone(), input_ids, self.config.padding_row);
         let rotary = batch.rotary.at(start, t);
-        // A query at the last key sees them all.
-        let visible = if start == 0 { batch.visible.clone() } else { Visible::All };
         for (i, layer) in self.layers.iter().enumerate() {
             let cache = cache.as_mut().map(|cache| &mut cache[i]);
             let h = rms_norm(x.clone(), layer.input_layernorm.clone(), eps);
-            x = x + layer.attend(h, &self.config, &rotary, visible.clone(), cache);
+            x = x + layer.attend(h, &self.config, &rotary, batch.visible.clone(), cache);
             let h = rms_norm(x.clone(), layer.post_attention_layernorm.clone(), eps);
             x = x + layer.feed(h);
         }

@@ -242,8 +242,6 @@ impl Whisper {
         let t = tokens.dims()[1];
         let positions = self.decoder_positions.clone().narrow(0, cache.read, t);
         let mut x = embedding(self.embed_tokens.clone(), tokens, self.config.padding_row) + positions.unsqueeze();
-        // A query at the last key sees them all.
-        let visible = if cache.read == 0 { visible } else { &Visible::All };
         for (i, layer) in self.decoder_layers.iter().enumerate() {
             let h = layer.self_attn.norm.forward(x.clone());
             let (k, v) = layer.self_attn.key_values(h.clone());

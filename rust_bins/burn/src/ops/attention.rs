@@ -26,10 +26,7 @@ impl Visible {
     /// Causal, for `t` queries and `s` keys on a device; `tape` where gradients will be asked for. Part of a batch: the
     /// mask comes from the host, which on a GPU ends what was asked for so far.
     pub fn causal(t: usize, s: usize, tape: bool, device: &Device) -> Self {
-        if t == 1 {
-            return Self::All; // the only query stands at the last key
-        }
-        let composed = tape || !is_host(device);
+        let composed = t > 1 && (tape || !is_host(device));
         Self::Causal(composed.then(|| Box::new(causal_mask(t, s, device))))
     }
 }
@@ -44,8 +41,9 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: Visible) -> 
     let [_, kv_heads, s, _] = k.dims();
     let flex = is_host(&q.device());
     let (causal, mask) = match visible {
-        Visible::All => (false, None),
-        Visible::Causal(mask) => (true, mask.map(|mask| *mask)),
+        // A single query stands at the last key, and sees them all.
+        Visible::Causal(mask) if t > 1 => (true, mask.map(|mask| *mask)),
+        _ => (false, None),
     };
     let out = if q.device().is_autodiff() || (heads != kv_heads && !flex) {
         assert!(!causal || mask.is_some(), "a batch for a tape or a GPU has the mask");
