@@ -17,3 +17,8 @@ class ArenaError(Exception):
         self.message = message
         self.hint = hint
         self.exit_code = exit_code
+
+    @property
+    def advised(self) -> str:
+        """The message, with the hint on a line of its own where there is one."""
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message

@@ -93,4 +93,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except ArenaError as error:
-        sys.exit(f"error: {error.message}")
+        sys.exit(f"error: {error.advised}")

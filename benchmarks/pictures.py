@@ -108,4 +108,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except ArenaError as error:
-        sys.exit(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
+        sys.exit(f"error: {error.advised}")

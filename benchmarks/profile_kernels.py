@@ -137,7 +137,7 @@ def main() -> int:
     try:
         chosen = [case(name) for name in options.case or CASES]
     except ArenaError as error:
-        parser.error(f"{error.message} ({error.hint})")
+        parser.error(error.advised)
     with using(options.python_env):
         built = locate(found, variant)
         if isinstance(built, NotBuilt):

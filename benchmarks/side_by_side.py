@@ -68,7 +68,7 @@ def main() -> int:
         with using(options.python_env):
             return _side_by_side(options)
     except ArenaError as error:
-        parser.error(f"{error.message} ({error.hint})" if error.hint else error.message)
+        parser.error(error.advised)
 
 
 def _side_by_side(options: argparse.Namespace) -> int:
