@@ -7,7 +7,6 @@ use arena_runner::{Inputs, Result};
 use meganeura::NodeId;
 
 use crate::decode::Generative;
-use crate::layout::Layout;
 use crate::net::Net;
 
 /// One public architecture with a parsed configuration.
@@ -43,10 +42,10 @@ pub trait Architecture {
 pub struct Head {
     /// The contract's name of the output.
     pub name: &'static str,
-    /// The node of the graph.
+    /// The node of the graph, whose values are in the contract's order.
     pub node: NodeId,
-    /// How the node's values lie in memory, and the contract's shape.
-    pub layout: Layout,
+    /// The contract's shape.
+    pub shape: Vec<usize>,
 }
 
 /// The values of one input of the graph.

@@ -113,7 +113,7 @@ impl Model for Loaded {
         let train = if *task == Task::Infer {
             let head = self.architecture.infer(&mut net, inputs)?;
             net.graph.set_outputs(vec![head.node]);
-            slots.push(Slot { name: head.name.into(), source: Source::Head(head.layout) });
+            slots.push(Slot { name: head.name.into(), source: Source::Head(head.shape) });
             None
         } else {
             let loss = self.architecture.train(&mut net, inputs)?;
@@ -177,6 +177,9 @@ impl Loaded {
             };
             for name in net.parameters() {
                 self.store.with(name, |values| session.set_parameter(name, values));
+            }
+            for (name, ids) in net.fixed_ids() {
+                session.set_input_u32(name, ids);
             }
             for frozen in net.frozen_inputs() {
                 let values = |values: &[f32]| values.iter().map(|&value| (frozen.map)(value)).collect::<Vec<_>>();

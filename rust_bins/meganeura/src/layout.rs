@@ -1,39 +1,5 @@
 //! Between the contract's sample-major tensors and the graph's time-major ones.
 
-/// How the values of an output node lie in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layout {
-    /// As the contract has them, with this shape.
-    Plain(Vec<usize>),
-    /// `[time, batch, width]` in the graph, `[batch, time, width]` in the contract.
-    TimeMajor {
-        /// B.
-        batch: usize,
-        /// T.
-        time: usize,
-        /// Values of one position.
-        width: usize,
-    },
-}
-
-impl Layout {
-    /// The contract's shape.
-    pub fn shape(&self) -> Vec<usize> {
-        match self {
-            Self::Plain(shape) => shape.clone(),
-            Self::TimeMajor { batch, time, width } => vec![*batch, *time, *width],
-        }
-    }
-
-    /// The values in the contract's order, where that is another one.
-    pub fn to_contract(&self, values: &[f32]) -> Option<Vec<f32>> {
-        match self {
-            Self::TimeMajor { batch, time, width } if *batch > 1 => Some(swap_leading(values, *time, *batch, *width)),
-            Self::Plain(_) | Self::TimeMajor { .. } => None,
-        }
-    }
-}
-
 /// `[a, b, width]` to `[b, a, width]`.
 pub fn swap_leading<T: Copy>(values: &[T], a: usize, b: usize, width: usize) -> Vec<T> {
     assert_eq!(values.len(), a * b * width, "swap_leading: {} values are not {a} x {b} x {width}", values.len());

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::architecture::{Architecture, Feed, Head};
 use crate::attention::{Cache, Mask, attention, attention_to_cache};
 use crate::decode::{Generative, Prompt, Start};
-use crate::layout::{Layout, one_hot, swap_leading};
+use crate::layout::{one_hot, swap_leading};
 use crate::net::Net;
 use crate::ops::{Rotary, feed_forward, rotary_tables};
 
@@ -48,11 +48,10 @@ impl Llama {
         Ok(Self { config: LlamaConfig::parse(config)? })
     }
 
-    /// Logits `[T * B, V]` of every position, time-major.
+    /// The states `[T * B, hidden_size]` of every position behind the last block, time-major.
     fn forward(&self, net: &mut Net, batch: usize, seq: usize) -> NodeId {
         let tables = self.tables(net, batch, seq);
-        let hidden = self.decoder(net, batch, seq, tables, &mut Past::Own(&mut Vec::new()));
-        self.head(net, hidden)
+        self.decoder(net, batch, seq, tables, &mut Past::Own(&mut Vec::new()))
     }
 
     /// The states `[T * B, hidden_size]` behind the last block.
@@ -121,14 +120,17 @@ impl Architecture for Llama {
 
     fn infer(&self, net: &mut Net, inputs: &Inputs) -> Result<Head> {
         let inputs = self.config.inputs(inputs, false)?;
-        let node = self.forward(net, inputs.batch, inputs.seq);
-        let layout = Layout::TimeMajor { batch: inputs.batch, time: inputs.seq, width: self.config.vocab_size };
-        Ok(Head { name: "logits", node, layout })
+        let hidden = self.forward(net, inputs.batch, inputs.seq);
+        // A row of states is narrower than one of logits.
+        let hidden = net.by_sample(hidden, inputs.batch);
+        let shape = vec![inputs.batch, inputs.seq, self.config.vocab_size];
+        Ok(Head { name: "logits", node: self.head(net, hidden), shape })
     }
 
     fn train(&self, net: &mut Net, inputs: &Inputs) -> Result<NodeId> {
         let inputs = self.config.inputs(inputs, true)?;
-        let logits = self.forward(net, inputs.batch, inputs.seq);
+        let hidden = self.forward(net, inputs.batch, inputs.seq);
+        let logits = self.head(net, hidden);
         Ok(self.loss(net, logits))
     }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use arena_runner::architecture::Parameter;
 use meganeura::{Graph, NodeId};
 
+use crate::layout::swap_leading;
+
 /// A graph and the parameters that it uses so far.
 pub struct Net {
     /// The framework's graph, for every operation that needs no help from here.
@@ -14,6 +16,7 @@ pub struct Net {
     shapes: BTreeMap<String, Vec<usize>>,
     parameters: BTreeMap<String, NodeId>,
     frozen: Vec<Frozen>,
+    fixed_ids: Vec<(String, Vec<u32>)>,
     constants: BTreeMap<(u32, Vec<usize>), NodeId>,
 }
 
@@ -37,6 +40,7 @@ impl Net {
             shapes,
             parameters: BTreeMap::new(),
             frozen: Vec::new(),
+            fixed_ids: Vec::new(),
             constants: BTreeMap::new(),
         }
     }
@@ -85,6 +89,11 @@ impl Net {
     /// The frozen parameters that the graph uses.
     pub fn frozen_inputs(&self) -> &[Frozen] {
         &self.frozen
+    }
+
+    /// Inputs of the graph that hold ids of the graph's own, each with its values.
+    pub fn fixed_ids(&self) -> &[(String, Vec<u32>)] {
+        &self.fixed_ids
     }
 
     /// The dimensions of a node.
@@ -194,6 +203,20 @@ impl Net {
         let flat = self.graph.reshape(x, &[rows * columns]);
         let rest = self.graph.split_b(flat, 1, first as u32, (rows - first) as u32, columns as u32);
         self.graph.reshape(rest, &[rows - first, columns])
+    }
+
+    /// The rows of a time-major `[T * B, columns]` in the contract's order, `[B * T, columns]`: the device gathers them
+    /// in one dispatch.
+    pub fn by_sample(&mut self, x: NodeId, batch: usize) -> NodeId {
+        if batch == 1 {
+            return x;
+        }
+        let rows = self.dims(x)[0];
+        let by_time: Vec<u32> = (0..rows).map(|row| u32::try_from(row).expect("rows of 32-bit numbers")).collect();
+        let name = format!("by_sample.{}", self.fixed_ids.len());
+        let order = self.graph.input_u32(&name, &[rows]);
+        self.fixed_ids.push((name, swap_leading(&by_time, rows / batch, batch, 1)));
+        self.graph.embedding(order, x)
     }
 
     /// A constant of one value in every element; the same node for the same value and shape.

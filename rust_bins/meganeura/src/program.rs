@@ -11,7 +11,6 @@ use meganeura::compile::ExecutionPlan;
 
 use crate::architecture::Architecture;
 use crate::decode::write;
-use crate::layout::Layout;
 use crate::optimizer::Schedule;
 use crate::readback::Readback;
 use crate::store::Store;
@@ -19,8 +18,8 @@ use crate::training;
 
 /// Where the values of an output are in the session.
 pub enum Source {
-    /// The graph's first output.
-    Head(Layout),
+    /// The graph's first output, of this shape.
+    Head(Vec<usize>),
     /// The loss, the first output too: partial sums that the framework leaves to the host to add.
     Loss,
     /// The gradient of a parameter.
@@ -33,7 +32,7 @@ impl Source {
     /// The contract's shape.
     fn shape(&self) -> Vec<usize> {
         match self {
-            Self::Head(layout) => layout.shape(),
+            Self::Head(shape) => shape.clone(),
             Self::Loss => vec![],
             Self::Gradient(parameter) | Self::Parameter(parameter) => parameter.shape.clone(),
         }
@@ -42,7 +41,7 @@ impl Source {
     /// Which of the session's outputs it is, and how many values that has.
     fn output(&self, plan: &ExecutionPlan) -> (usize, usize) {
         let buffer = match self {
-            Self::Head(layout) => return (0, layout.shape().iter().product()),
+            Self::Head(shape) => return (0, shape.iter().product()),
             Self::Loss => return (0, plan.buffers[plan.output_buffers[0].0 as usize] / size_of::<f32>()),
             Self::Gradient(parameter) => training::gradient(plan, &parameter.name),
             Self::Parameter(parameter) => training::parameter(plan, &parameter.name),
@@ -54,9 +53,8 @@ impl Source {
     /// The contract's values, where they are not those of the session as they are.
     fn converted(&self, values: &[f32]) -> Option<Vec<f32>> {
         match self {
-            Self::Head(layout) => layout.to_contract(values),
             Self::Loss => Some(vec![values.iter().sum()]),
-            Self::Gradient(_) | Self::Parameter(_) => None,
+            Self::Head(_) | Self::Gradient(_) | Self::Parameter(_) => None,
         }
     }
 }

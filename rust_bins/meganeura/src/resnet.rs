@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::architecture::{Architecture, Feed, Head};
 use crate::image::{Image, Kernel};
-use crate::layout::{Layout, one_hot};
+use crate::layout::one_hot;
 use crate::net::Net;
 
 /// Convolutions with residuals, pooled into a classifier.
@@ -81,7 +81,7 @@ impl Architecture for ResNet {
     fn infer(&self, net: &mut Net, inputs: &Inputs) -> Result<Head> {
         let inputs = self.config.inputs(inputs, false)?;
         let node = self.forward(net, &inputs);
-        Ok(Head { name: "logits", node, layout: Layout::Plain(vec![inputs.batch, self.config.num_labels]) })
+        Ok(Head { name: "logits", node, shape: vec![inputs.batch, self.config.num_labels] })
     }
 
     fn train(&self, net: &mut Net, inputs: &Inputs) -> Result<NodeId> {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::architecture::{Architecture, Feed, Head};
 use crate::attention::{Mask, attention};
-use crate::layout::{Layout, swap_leading};
+use crate::layout::swap_leading;
 use crate::net::Net;
 use crate::ops::{Rotary, feed_forward};
 
@@ -121,9 +121,10 @@ impl Architecture for SmolVlaExpert {
 
     fn infer(&self, net: &mut Net, inputs: &Inputs) -> Result<Head> {
         let inputs = self.config.inputs(inputs, false)?;
-        let node = self.forward(net, &inputs);
-        let (time, width) = (self.config.chunk_size, self.config.max_action_dim);
-        Ok(Head { name: "velocity", node, layout: Layout::TimeMajor { batch: inputs.batch, time, width } })
+        let velocity = self.forward(net, &inputs);
+        let node = net.by_sample(velocity, inputs.batch);
+        let shape = vec![inputs.batch, self.config.chunk_size, self.config.max_action_dim];
+        Ok(Head { name: "velocity", node, shape })
     }
 
     fn train(&self, net: &mut Net, inputs: &Inputs) -> Result<NodeId> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::architecture::{Architecture, Feed, Head};
 use crate::attention::{Mask, attention};
 use crate::image::{Image, Kernel};
-use crate::layout::{Layout, swap_leading};
+use crate::layout::swap_leading;
 use crate::net::Net;
 use crate::ops::gelu;
 
@@ -173,8 +173,8 @@ impl Architecture for UNet2DCondition {
     fn infer(&self, net: &mut Net, inputs: &Inputs) -> Result<Head> {
         let inputs = self.config.inputs(inputs, false)?;
         let output = self.forward(net, &inputs);
-        let layout = Layout::Plain(vec![output.batch, output.channels, output.height, output.width]);
-        Ok(Head { name: "sample_out", node: output.node, layout })
+        let shape = vec![output.batch, output.channels, output.height, output.width];
+        Ok(Head { name: "sample_out", node: output.node, shape })
     }
 
     fn train(&self, net: &mut Net, inputs: &Inputs) -> Result<NodeId> {

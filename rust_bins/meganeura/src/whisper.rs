@@ -12,7 +12,7 @@ use crate::architecture::{Architecture, Feed, Head};
 use crate::attention::{Cache, Mask, attention, attention_to_cache};
 use crate::decode::{Generative, Prompt, Start};
 use crate::image::{Image, Kernel};
-use crate::layout::{Layout, one_hot, swap_leading};
+use crate::layout::{one_hot, swap_leading};
 use crate::net::Net;
 use crate::ops::gelu;
 
@@ -38,12 +38,11 @@ impl Whisper {
         Ok(Self { config: WhisperConfig::parse(config)? })
     }
 
-    /// Logits `[T * B, V]` of every position, time-major.
+    /// The decoder's states `[T * B, d_model]` of every position, time-major.
     fn forward(&self, net: &mut Net, batch: usize, seq: usize) -> NodeId {
         let encoded = self.encode(net, batch);
         let past = &mut Past::Own { encoded, caches: &mut Vec::new(), constants: &mut Vec::new() };
-        let x = self.decode(net, batch, seq, past);
-        self.head(net, x)
+        self.decode(net, batch, seq, past)
     }
 
     /// The decoder's states `[T * B, d_model]` behind the last block, time-major.
@@ -191,14 +190,17 @@ impl Architecture for Whisper {
 
     fn infer(&self, net: &mut Net, inputs: &Inputs) -> Result<Head> {
         let inputs = self.config.inputs(inputs, false)?;
-        let node = self.forward(net, inputs.batch, inputs.seq);
-        let layout = Layout::TimeMajor { batch: inputs.batch, time: inputs.seq, width: self.config.vocab_size };
-        Ok(Head { name: "logits", node, layout })
+        let hidden = self.forward(net, inputs.batch, inputs.seq);
+        // A row of states is narrower than one of logits.
+        let hidden = net.by_sample(hidden, inputs.batch);
+        let shape = vec![inputs.batch, inputs.seq, self.config.vocab_size];
+        Ok(Head { name: "logits", node: self.head(net, hidden), shape })
     }
 
     fn train(&self, net: &mut Net, inputs: &Inputs) -> Result<NodeId> {
         let inputs = self.config.inputs(inputs, true)?;
-        let logits = self.forward(net, inputs.batch, inputs.seq);
+        let hidden = self.forward(net, inputs.batch, inputs.seq);
+        let logits = self.head(net, hidden);
         Ok(Self::loss(net, logits))
     }
 
