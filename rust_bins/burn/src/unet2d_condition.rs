@@ -8,12 +8,12 @@ use arena_runner::architecture::unet2d_plan::{
     LAYER_NORM_EPS, Level, Plan, Resnet, TRANSFORMER_GROUP_NORM_EPS, Transformer,
 };
 use arena_runner::{Inputs, Result};
-use burn::tensor::activation::{gelu, silu};
+use burn::tensor::activation::silu;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::ops::{LayerNorm, Linear, Visible, attention, conv2d, group_norm, heads, mean_squared_error};
+use crate::ops::{LayerNorm, Linear, Visible, attention, conv2d, gelu, group_norm, heads, mean_squared_error};
 use crate::parameters::{Handles, Table};
 use crate::program::{Architecture, Flat};
 

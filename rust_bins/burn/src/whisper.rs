@@ -4,13 +4,12 @@ use std::rc::Rc;
 
 use arena_runner::architecture::whisper::WhisperConfig;
 use arena_runner::{Error, Inputs, Program, Result};
-use burn::tensor::activation::gelu;
 use burn::tensor::module::conv1d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::decode::{Decode, Generative};
-use crate::ops::{KeyValues, LayerNorm, Linear, Visible, attention, cross_entropy, embedding, heads};
+use crate::ops::{KeyValues, LayerNorm, Linear, Visible, attention, cross_entropy, embedding, gelu, heads};
 use crate::parameters::{Handles, Table};
 use crate::program::{Architecture, Flat, Loaded};
 
