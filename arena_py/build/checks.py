@@ -196,7 +196,7 @@ def _environment(framework: Framework, variant: Variant | None) -> NotBuilt | No
         lockfile.version(framework, variant)
     except ArenaError as error:
         return NotBuilt(error.message, hint=error.hint)
-    return compiled.obstacle(framework)
+    return compiled.obstacle(framework, variant)
 
 
 def _executable(framework: Framework) -> NotBuilt | None:

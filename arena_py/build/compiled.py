@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from arena_py.build import process, tools
 from arena_py.build.outcome import NotBuilt
 from arena_py.manifest import Framework
+from arena_py.manifest.framework import Variant
 
 ENVIRONMENT = {"RUST_LOG": "uv_build_frontend=debug", "CMAKE_ARGS": ""}
 """uv passes on what the build prints, and no setting comes from the user's shell unseen."""
@@ -27,16 +29,18 @@ COUNTER = re.compile(r"\[(\d+)/(\d+)\]")
 RECENT_LINES = 100
 
 
-def settings(framework: Framework) -> Iterator[tuple[str, str, str]]:
+def settings(framework: Framework, variant: Variant | None = None) -> Iterator[tuple[str, str, str]]:
     """Package, key and value of every setting, in order."""
-    for package, told in sorted(framework.compiled.items()):
+    for package, told in sorted(framework.compiling(variant).items()):
         for key, value in sorted(told.items()):
             yield package, key, value.replace("{processor}", processor()) if "{processor}" in value else value
 
 
-def arguments(framework: Framework) -> list[str]:
+def arguments(framework: Framework, variant: Variant | None = None) -> list[str]:
     """The settings as arguments of uv."""
-    return [f"--config-settings-package={package}:{key}={value}" for package, key, value in settings(framework)]
+    return [
+        f"--config-settings-package={package}:{key}={value}" for package, key, value in settings(framework, variant)
+    ]
 
 
 def processor() -> str:
@@ -51,12 +55,16 @@ def processor() -> str:
     return hashlib.sha256("\n".join([platform.machine(), *facts]).encode()).hexdigest()[:12]
 
 
-def obstacle(framework: Framework) -> NotBuilt | None:
+def obstacle(framework: Framework, variant: Variant | None = None) -> NotBuilt | None:
     """What is missing to compile; none when nothing is to be compiled, or nothing is known to be missing."""
+    packages = ", ".join(sorted(framework.compiling(variant)))
+    missing = [tool for tool in (variant.build_tools if variant else ()) if shutil.which(tool) is None]
+    if missing:
+        hint = "apt-get install glslc libvulkan-dev" if "glslc" in missing else "is it on PATH?"
+        return NotBuilt(f"there is no {' and no '.join(missing)}, {packages} cannot be compiled", hint=hint)
     # On Windows CMake finds Visual Studio by itself, on no `PATH`.
-    if not framework.compiled or sys.platform == "win32" or tools.cxx():
+    if not packages or sys.platform == "win32" or tools.cxx():
         return None
-    packages = ", ".join(sorted(framework.compiled))
     return NotBuilt(f"there is no C++ compiler, {packages} cannot be compiled", hint=tools.get_compiler())
 
 

@@ -115,7 +115,7 @@ def build(
         version = lockfile.version(framework, variant)
     except ArenaError as error:
         return NotBuilt(error.message, hint=error.hint)
-    if obstacle := compiled.obstacle(framework):
+    if obstacle := compiled.obstacle(framework, variant):
         return obstacle
     folder = folder_of(framework, variant)
     # A python finds its packages where it is, scripts do not: the new one is made in its own place, the old one waits.
@@ -237,7 +237,11 @@ class _Making:
 
     def _sync(self, packages: Path, torch: list[str]) -> None:
         command = ["pip", "sync", "--python", str(python_in(self.folder)), "--require-hashes", "--compile-bytecode"]
-        self._uv("installing packages", 1, [*command, *torch, *compiled.arguments(self.framework), str(packages)])
+        self._uv(
+            "installing packages",
+            1,
+            [*command, *torch, *compiled.arguments(self.framework, self.variant), str(packages)],
+        )
 
     def _uv(self, what: str, done: int, command: list[str], stdin: bytes = b"") -> None:
         """Run uv, from its cache alone where that suffices.
@@ -265,11 +269,11 @@ class _Making:
 
     @property
     def _compiling(self) -> dict[str, str]:
-        return compiled.ENVIRONMENT if self.framework.compiled else {}
+        return compiled.ENVIRONMENT if self.framework.compiling(self.variant) else {}
 
     def _tick(self, what: str, done: int, elapsed_s: float) -> None:
         """Time passes; where something is compiled, say how far that is."""
-        if self.framework.compiled and (counted := compiled.counted(self.log)):
+        if self._compiling and (counted := compiled.counted(self.log)):
             self.progress.step(f"{what}: compiling, {counted}", done, STAGES)
         self.progress.tick(elapsed_s)
 
@@ -286,7 +290,7 @@ def _python_version(python: Path) -> str | None:
 
 
 def _source_sha256(framework: Framework, variant: Variant | None) -> str:
-    told = ["=".join(setting) for setting in compiled.settings(framework)]
+    told = ["=".join(setting) for setting in compiled.settings(framework, variant)]
     recipe = [framework.python, *framework.pins(variant), *told]
     return hashlib.sha256("\n".join(recipe).encode()).hexdigest()
 

@@ -25,6 +25,7 @@ from arena_py.contract.messages import (
     TaskOptions,
 )
 from arena_py.frameworks.host import cpu_name, scratch_folder
+from arena_py.frameworks.llamacpp_devices import has_vulkan
 
 if TYPE_CHECKING:
     from arena_py.contract.adapter import Program, Tensors
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "llama"
 TASKS: list[TaskName] = ["infer", "decode"]
-PRECISION: Precision = "f32"
+PRECISIONS: dict[str, Precision] = {"cpu": "f32", "vulkan": "tf32"}
+"""Of each backend: ggml's Vulkan rounds the keys and values of attention to half precision, whose ten bits are TF32's."""
 ACTIVATIONS = ("silu", "swish")
 """Two names of transformers' for the one that llama.cpp's `llama` has."""
 MOST_LAYERS = 512
@@ -42,13 +44,20 @@ MOST_LAYERS = 512
 class LlamaCpp:
     """The framework `llama-cpp`."""
 
+    def __init__(self) -> None:
+        self._gpu: str | None = None
+
+    def device_name(self) -> str | None:
+        """What the driver calls the GPU; none for the CPU."""
+        return self._gpu
+
     def describe(self) -> Description:
         """From what is installed, without loading the library."""
         return Description(
             contract=CONTRACT,
             runner="llama-cpp",
             framework=FrameworkVersion("llama-cpp-python", version("llama-cpp-python")),
-            backends=[Backend("cpu", cpu_name(), [PRECISION])],
+            backends=[Backend(name, device, [PRECISIONS[name]]) for name, device in _backends().items()],
             architectures={ARCHITECTURE: list(TASKS)},
             own_kernels=[],
             build=Build(
@@ -62,7 +71,7 @@ class LlamaCpp:
         """Convert the weights file to GGUF and let llama.cpp read it.
 
         Raises:
-            RunnerError: `unsupported`, `invalid_weights` or `out_of_memory`.
+            RunnerError: `unsupported`, `invalid_weights`, `device_unavailable` or `out_of_memory`.
         """
         if spec.model.architecture != ARCHITECTURE:
             raise RunnerError(
@@ -70,10 +79,10 @@ class LlamaCpp:
                 f"architecture `{spec.model.architecture}`: llama.cpp runs language models, of the contract's only "
                 f"`{ARCHITECTURE}`",
             )
-        if spec.backend != "cpu":
-            raise RunnerError("unsupported", f"backend `{spec.backend}`, only cpu")
-        if spec.precision != PRECISION:
-            raise RunnerError("unsupported", f"precision `{spec.precision}`, only {PRECISION}")
+        if spec.backend not in (backends := _backends()):
+            raise RunnerError("unsupported", f"backend `{spec.backend}`, only {', '.join(backends)}")
+        if spec.precision != (precision := PRECISIONS[spec.backend]):
+            raise RunnerError("unsupported", f"precision `{spec.precision}`, only {precision} on {spec.backend}")
         config = LlamaConfig.parse(spec.model.config)
         _require_expressible(config)
 
@@ -83,8 +92,14 @@ class LlamaCpp:
         with tempfile.TemporaryDirectory(dir=scratch_folder(), prefix="gguf-") as folder:
             converted = Path(folder) / "model.gguf"
             gguf.write(config, spec.weights, converted)
-            native = NativeModel(converted)
+            native = NativeModel(converted, gpu=spec.backend != "cpu")
+        self._gpu = native.gpu
         return LlamaCppModel(config, native, spec.threads)
+
+
+def _backends() -> dict[str, str]:
+    """Name and device of every backend of this build, without loading the library."""
+    return {"cpu": cpu_name()} | ({"vulkan": "Vulkan device"} if has_vulkan() else {})
 
 
 def _require_expressible(config: LlamaConfig) -> None:

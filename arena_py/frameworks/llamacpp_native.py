@@ -1,7 +1,8 @@
 """llama.cpp's own objects, owned: a model, a context with its key/value cache, a batch of tokens.
 
 Strict float32 is chosen here: llama.cpp keeps keys and values in float16 unless told otherwise, and its flash attention
-converts them to it. Everything else computes float32 tensors in float32 on a CPU.
+converts them to it. Everything else computes float32 tensors in float32 on a CPU; on Vulkan the variant keeps half
+precision and cooperative matrices off by llama.cpp's own variables, but in attention, where there is none for it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import llama_cpp as native
 import numpy as np
 
 from arena_py.contract.adapter import RunnerError
+from arena_py.frameworks.llamacpp_devices import gpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,8 @@ ERROR_LEVEL = 4
 CONTINUED = 5
 UBATCH = 512
 """llama.cpp's own default of how many positions of a sequence are computed together."""
+EVERY_LAYER = 1 << 16
+"""More than any model has: the output projection counts as one, too."""
 NO_MEMORY = -2
 """`llama_decode`: there was no memory for the computation."""
 
@@ -62,13 +66,28 @@ def _failure(what: str) -> Exception:
 
 
 class NativeModel:
-    """A model read from a GGUF file into memory of its own, so that the file may go away."""
+    """A model read from a GGUF file into memory of its own, so that the file may go away.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        gpu: whether every layer is on the first GPU; without, none is on any.
+
+    Raises:
+        RunnerError: `device_unavailable` without a GPU, `out_of_memory`.
+    """
+
+    def __init__(self, path: Path, *, gpu: bool = False) -> None:
         native.llama_backend_init()
+        self.gpu: str | None = None
+        """What the driver calls the GPU; none on the CPU."""
+        if gpu:
+            if not (found := gpus()):
+                raise RunnerError("device_unavailable", "llama.cpp finds no GPU by Vulkan")
+            self.gpu = found[0]
         options = native.llama_model_default_params()
         options.load_mode = native.LLAMA_LOAD_MODE_NONE
-        options.n_gpu_layers = 0
+        options.n_gpu_layers = EVERY_LAYER if gpu else 0
+        options.split_mode = native.LLAMA_SPLIT_MODE_NONE
         pointer = native.llama_model_load_from_file(str(path).encode(), options)
         if not pointer:
             raise _failure("the model was not read")
@@ -109,7 +128,7 @@ class Context:
         options.n_threads = options.n_threads_batch = threads
         options.type_k = options.type_v = native.GGML_TYPE_F32
         options.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        options.offload_kqv = options.op_offload = False
+        options.offload_kqv = options.op_offload = model.gpu is not None
         pointer = native.llama_init_from_model(model.pointer, options)
         if not pointer:
             raise _failure("there is no context")

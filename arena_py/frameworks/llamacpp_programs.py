@@ -1,4 +1,7 @@
-"""The tasks of the contract on a llama.cpp model. On a CPU the two boundaries are one."""
+"""The tasks of the contract on a llama.cpp model.
+
+The two boundaries are one: ids are in the host's memory, and llama.cpp brings the logits there from a GPU by itself.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class Infer:
         """
         self._prompt = _ids(self._model, "infer", inputs)
 
-    def execute(self, boundary: BoundaryName) -> int | None:  # noqa: ARG002 (on a CPU they are one)
+    def execute(self, boundary: BoundaryName) -> int | None:  # noqa: ARG002 (both are one)
         """Execute once."""
         self._logits = None
         self._context.clear()
@@ -88,7 +91,7 @@ class Decode:
         """
         self._prompt = _ids(self._model, "decode", inputs, self._new_tokens)
 
-    def execute(self, boundary: BoundaryName) -> int | None:  # noqa: ARG002 (on a CPU they are one)
+    def execute(self, boundary: BoundaryName) -> int | None:  # noqa: ARG002 (both are one)
         """Execute once; the nanoseconds to the first new token."""
         start = time.perf_counter_ns()
         first_token_ns = 0

@@ -11,7 +11,7 @@ from arena_py.contract.messages import BoundaryName, Precision
 from arena_py.errors import ArenaError
 from arena_py.manifest import toml
 
-PYTHON_KEYS = ("requirements", "torch_backend")
+PYTHON_KEYS = ("requirements", "torch_backend", "compiled", "build_tools")
 RUST_KEYS = ("features", "profile", "rustflags", "toolkit", "compute_capability", "libraries")
 """Keys of a variant that make a build of its own in one language and mean nothing in the other."""
 
@@ -45,6 +45,10 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Python: all pins of an environment of its own, the framework's first; the lock is `NAME-VARIANT.lock`."""
     torch_backend: str | None = None
     """Python: torch's wheels in an environment of its own are those of this index of PyTorch (`rocm7.2`, `xpu`)."""
+    compiled: dict[str, dict[str, str]] = {}
+    """Python: settings for an environment of its own, beside those of the framework's `compiled`."""
+    build_tools: list[toml.Name] = []
+    """Python: programs on `PATH` that making an environment of its own needs (`glslc`)."""
     tools: list[toml.Name] = []
     """Programs that running it needs, besides its device: `c++`, or the name of an executable on `PATH`."""
     platforms: list[str] = []
@@ -53,7 +57,7 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def own_build(self) -> bool:
         """Whether it is started from an executable or an environment of its own."""
-        return bool(self.features or self.profile or self.requirements or self.torch_backend)
+        return bool(self.features or self.profile or self.requirements or self.torch_backend or self.compiled)
 
 
 class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,6 +108,12 @@ class Framework(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The variant whose own executable or environment `variant` is started from; none: the framework's."""
         chosen = self.variant(variant.shares) if variant.shares else variant
         return chosen if chosen.own_build else None
+
+    def compiling(self, variant: Variant | None = None) -> dict[str, dict[str, str]]:
+        """The settings of every package that is compiled for an environment, by package."""
+        own = variant.compiled if variant else {}
+        packages = self.compiled.keys() | own.keys()
+        return {package: self.compiled.get(package, {}) | own.get(package, {}) for package in packages}
 
     def pins(self, variant: Variant | None = None) -> list[str]:
         """The requirements of the framework's environment, or of the one that a variant has of its own."""

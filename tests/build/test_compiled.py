@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,42 @@ def test_another_setting_builds_again(house: House) -> None:
     found = framework("snake")
     words = "its requirements or what it is compiled for changed since it was built"
     assert unbuilt(locate(found, found.variant("eager"))).reason == words
+
+
+VARIANT = """
+[[variants]]
+name = "scaled"
+backend = "cpu"
+default = false
+build_tools = ["scale-maker"]
+compiled.snake-lib = { "cmake.define.SCALES" = "GREEN" }
+"""
+
+
+def test_a_variant_adds_its_settings_in_an_environment_of_its_own(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    snake(house, SETTINGS + VARIANT)
+    built(ensure()["snake:eager"])
+    (tmp_path / "scale-maker").touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    built(ensure(["snake:scaled"])["snake:scaled"])
+
+    plain, own = house.calls("uv pip sync")
+    assert "--config-settings-package=snake-lib:cmake.define.SCALES=ON" in plain
+    assert "--config-settings-package=snake-lib:cmake.define.SCALES=GREEN" in own
+    assert f"--config-settings-package=snake-lib:cmake.define.FOR={compiled.processor()}" in own
+    assert "snake-scaled" in own
+
+
+def test_a_program_that_the_build_needs_is_named(house: House) -> None:
+    snake(house, SETTINGS + VARIANT)
+
+    failure = unbuilt(ensure(["snake:scaled"])["snake:scaled"])
+
+    assert failure.reason == "there is no scale-maker, snake-lib cannot be compiled"
+    assert not house.calls("uv pip sync")
 
 
 def test_another_processor_builds_again(house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
