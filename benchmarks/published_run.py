@@ -40,6 +40,7 @@ GPU = (
     "jax:cuda-tf32",
     "onnxruntime:cuda",
     "mlx:cuda",
+    "llama-cpp:vulkan",
     "candle:cuda",
     "candle:cuda-tf32",
     "burn:vulkan",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ARCHITECTURE = "llama"
 TASKS: list[TaskName] = ["infer", "decode"]
 PRECISIONS: dict[str, Precision] = {"cpu": "f32", "vulkan": "tf32"}
-"""Of each backend: ggml's Vulkan rounds the keys and values of attention to half precision, whose ten bits are TF32's."""
+"""Of each backend: ggml's Vulkan rounds keys and values of attention to half precision, whose ten bits are TF32's."""
 ACTIVATIONS = ("silu", "swish")
 """Two names of transformers' for the one that llama.cpp's `llama` has."""
 MOST_LAYERS = 512
