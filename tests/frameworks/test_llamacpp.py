@@ -168,6 +168,13 @@ def test_what_it_cannot_express_is_unsupported_by_name(llama: Session, config: d
     assert words in caught.value.message
 
 
+def test_without_vulkan_in_the_build_there_is_no_such_backend(llama: Session) -> None:
+    assert [backend.id for backend in llama.description.backends] == ["cpu"]
+    with pytest.raises(RunnerRefused, match="backend `vulkan`, only cpu") as caught:
+        llama.load(GOLDEN.model, GOLDEN.weights, backend="vulkan", precision="tf32")
+    assert caught.value.code == "unsupported"
+
+
 def test_other_architectures_and_tasks_are_unsupported_with_the_reason(llama: Session, tmp_path: Path) -> None:
     with pytest.raises(RunnerRefused, match=r"architecture `resnet`: llama\.cpp runs language models"):
         llama.load(ModelSpec("resnet", {}), GOLDEN.weights, backend="cpu")
