@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,10 +57,9 @@ def processor() -> str:
 def obstacle(framework: Framework, variant: Variant | None = None) -> NotBuilt | None:
     """What is missing to compile; none when nothing is to be compiled, or nothing is known to be missing."""
     packages = ", ".join(sorted(framework.compiling(variant)))
-    missing = [tool for tool in (variant.build_tools if variant else ()) if shutil.which(tool) is None]
-    if missing:
-        hint = "apt-get install glslc libvulkan-dev" if "glslc" in missing else "is it on PATH?"
-        return NotBuilt(f"there is no {' and no '.join(missing)}, {packages} cannot be compiled", hint=hint)
+    wanted = variant.build_tools if variant else []
+    if missing := next((tool for tool in wanted if tools.needed(tool) is None), None):
+        return NotBuilt(f"there is no {missing}, {packages} cannot be compiled", hint=tools.get(missing))
     # On Windows CMake finds Visual Studio by itself, on no `PATH`.
     if not packages or sys.platform == "win32" or tools.cxx():
         return None

@@ -237,11 +237,8 @@ class _Making:
 
     def _sync(self, packages: Path, torch: list[str]) -> None:
         command = ["pip", "sync", "--python", str(python_in(self.folder)), "--require-hashes", "--compile-bytecode"]
-        self._uv(
-            "installing packages",
-            1,
-            [*command, *torch, *compiled.arguments(self.framework, self.variant), str(packages)],
-        )
+        command += [*torch, *compiled.arguments(self.framework, self.variant), str(packages)]
+        self._uv("installing packages", 1, command)
 
     def _uv(self, what: str, done: int, command: list[str], stdin: bytes = b"") -> None:
         """Run uv, from its cache alone where that suffices.
