@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 GPU_TYPES = (1, 2)
-"""`GGML_BACKEND_DEVICE_TYPE_GPU` and `_IGPU`."""
+"""`GGML_BACKEND_DEVICE_TYPE_GPU` and `_IGPU`, in the order in which llama.cpp prefers them."""
 
 
 def has_vulkan() -> bool:
@@ -15,8 +15,11 @@ def has_vulkan() -> bool:
     return any(_libraries().glob("*ggml-vulkan*"))
 
 
-def gpus() -> list[str]:
-    """What the drivers call the GPUs, in llama.cpp's order; loads every backend."""
+def gpu() -> str | None:
+    """What the driver calls the GPU that llama.cpp takes: the first discrete one, else the first of all.
+
+    Loads every backend.
+    """
     registry, base = (ctypes.CDLL(str(_library(name))) for name in ("ggml", "ggml-base"))
     registry.ggml_backend_dev_count.restype = ctypes.c_size_t
     registry.ggml_backend_dev_get.argtypes, registry.ggml_backend_dev_get.restype = [ctypes.c_size_t], ctypes.c_void_p
@@ -24,8 +27,12 @@ def gpus() -> list[str]:
     base.ggml_backend_dev_description.argtypes = [ctypes.c_void_p]
     base.ggml_backend_dev_description.restype = ctypes.c_char_p
     devices = [registry.ggml_backend_dev_get(index) for index in range(registry.ggml_backend_dev_count())]
-    found = [device for device in devices if base.ggml_backend_dev_type(device) in GPU_TYPES]
-    return [base.ggml_backend_dev_description(device).decode("utf-8", "replace") for device in found]
+    for kind in GPU_TYPES:
+        for device in devices:
+            if base.ggml_backend_dev_type(device) == kind:
+                name: bytes = base.ggml_backend_dev_description(device)
+                return name.decode("utf-8", "replace")
+    return None
 
 
 def _libraries() -> Path:

@@ -16,7 +16,7 @@ import llama_cpp as native
 import numpy as np
 
 from arena_py.contract.adapter import RunnerError
-from arena_py.frameworks.llamacpp_devices import gpus
+from arena_py.frameworks import llamacpp_devices
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ class NativeModel:
 
     Args:
         path: the file.
-        gpu: whether every layer is on the first GPU; without, none is on any.
+        gpu: whether every layer is on the GPU that llama.cpp prefers; without, none is on any.
 
     Raises:
         RunnerError: `device_unavailable` without a GPU, `out_of_memory`.
@@ -78,12 +78,10 @@ class NativeModel:
 
     def __init__(self, path: Path, *, gpu: bool = False) -> None:
         native.llama_backend_init()
-        self.gpu: str | None = None
+        self.gpu = llamacpp_devices.gpu() if gpu else None
         """What the driver calls the GPU; none on the CPU."""
-        if gpu:
-            if not (found := gpus()):
-                raise RunnerError("device_unavailable", "llama.cpp finds no GPU by Vulkan")
-            self.gpu = found[0]
+        if gpu and self.gpu is None:
+            raise RunnerError("device_unavailable", "llama.cpp finds no GPU by Vulkan")
         options = native.llama_model_default_params()
         options.load_mode = native.LLAMA_LOAD_MODE_NONE
         options.n_gpu_layers = EVERY_LAYER if gpu else 0
