@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import Parameter
 
+from arena_py.contract.messages import Precision
 from arena_py.errors import ArenaError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ def conform(
     *runners: str,
     golden: Path | None = None,
     backend: str | None = None,
+    precision: Precision | None = None,
     threads: int | None = None,
     rules: bool = True,
     python_env: Literal["own", "current"] = "own",
@@ -34,6 +37,8 @@ def conform(
         runners: Frameworks or paths; every built framework when absent.
         golden: A folder of golden cases; Arena's own when absent.
         backend: The backend to load on; the variant's, or the first that the runner describes.
+        precision: What to load in; the variant's, or float32 where the runner's backend has it. Limits of a lower one
+            are PyTorch's own error in it, which its environment computes.
         threads: CPU threads of the runner; all cores when absent.
         rules: Whether to try the rules of the contract, too; with --in-process there is no pipe to try them on.
         python_env: Where Python frameworks run: `own`, each in its environment; `current`, what the interpreter that
@@ -44,85 +49,121 @@ def conform(
     from arena_py.report.conformance import Printer
     from arena_py.verify import conformance
     from arena_py.verify import rules as contract_rules
+    from arena_py.verify.canon import Canon
     from arena_py.verify.golden import cases, default_folder
+    from arena_py.verify.yardstick import lowered
 
     golden_cases = cases(golden or default_folder())
-    with using(python_env):
-        targets = list(_targets(runners, backend, threads or os.cpu_count() or 1, in_process=in_process))
-    if not targets:
-        raise ArenaError("no runner is built", hint="python -m arena_py build", exit_code=1)
+    cores = threads or os.cpu_count() or 1
     printer = Printer()
-    for target in targets:
-        printer.start(target)
-        for case in golden_cases:
-            for result in conformance.check(target, case):
-                printer.golden(result)
-        if rules and target.in_process is None:
-            for outcome in contract_rules.check(target, contract_rules.easiest(target, golden_cases)):
-                printer.rule(outcome)
-        printer.finish()
+    with using(python_env), Canon(cores) as canon:
+        targets = list(_targets(runners, _Wanted(backend, precision, cores, in_process)))
+        if not targets:
+            raise ArenaError("no runner is built", hint="python -m arena_py build", exit_code=1)
+        for target in targets:
+            printer.start(target)
+            for case in golden_cases:
+                for result in conformance.check(target, lowered(case, target.precision, canon)):
+                    printer.golden(result)
+            if rules and target.in_process is None:
+                for outcome in contract_rules.check(target, contract_rules.easiest(target, golden_cases)):
+                    printer.rule(outcome)
+            printer.finish()
     return printer.exit_code
 
 
-def _targets(runners: tuple[str, ...], backend: str | None, threads: int, *, in_process: bool) -> Iterator[Target]:
+@dataclass(frozen=True)
+class _Wanted:
+    """What was asked for, the same for every runner."""
+
+    backend: str | None
+    precision: Precision | None
+    threads: int
+    in_process: bool
+
+
+def _targets(runners: tuple[str, ...], wanted: _Wanted) -> Iterator[Target]:
     from arena_py.manifest import frameworks
 
     for runner in runners or frameworks():
         path = Path(runner)
         if os.sep in runner or path.is_file():
-            yield _executable(path, backend, threads)
+            yield _executable(path, wanted)
         else:
-            yield from _framework(runner, backend, threads, wanted=bool(runners), in_process=in_process)
+            yield from _framework(runner, wanted, named=bool(runners))
 
 
-def _executable(path: Path, backend: str | None, threads: int) -> Target:
-    import tempfile
-
-    from arena_py.contract.session import RunnerFailed, Session
+def _executable(path: Path, wanted: _Wanted) -> Target:
     from arena_py.verify.conformance import Target
 
     if not path.is_file() or not os.access(path, os.X_OK):
         raise ArenaError(f"not an executable: {path}")
     command = [str(path.absolute())]
-    if backend is None:
-        try:
-            with tempfile.TemporaryDirectory() as scratch, Session(command, scratch=Path(scratch)) as session:
-                backends = session.description.backends
-        except RunnerFailed as error:
-            raise ArenaError(f"{path}: {error.reason}", exit_code=1) from error
-        if not backends:
-            raise ArenaError(f"{path}: describes no backend", exit_code=1)
-        backend = backends[0].id
-    return Target(label=f"{path.name} ({backend})", command=command, backend=backend, environment={}, threads=threads)
+    backend, precision = wanted.backend, wanted.precision
+    if backend is None or precision is None:
+        described = _described(path, command)
+        if backend is None:
+            if not described:
+                raise ArenaError(f"{path}: describes no backend", exit_code=1)
+            backend = next(iter(described))
+        precision = precision or _strictest(described.get(backend, []))
+    return Target(
+        label=f"{path.name} ({backend})",
+        command=command,
+        backend=backend,
+        precision=precision,
+        environment={},
+        threads=wanted.threads,
+    )
 
 
-def _framework(name: str, backend: str | None, threads: int, *, wanted: bool, in_process: bool) -> Iterator[Target]:
+def _described(path: Path, command: list[str]) -> dict[str, list[str]]:
+    """The precisions of each backend, in the order of the runner's own description."""
+    import tempfile
+
+    from arena_py.contract.session import RunnerFailed, Session
+
+    try:
+        with tempfile.TemporaryDirectory() as scratch, Session(command, scratch=Path(scratch)) as session:
+            return {backend.id: backend.precisions for backend in session.description.backends}
+    except RunnerFailed as error:
+        raise ArenaError(f"{path}: {error.reason}", exit_code=1) from error
+
+
+def _strictest(precisions: list[str]) -> Precision:
+    """Float32, or the first known one where a backend has none."""
+    known = [precision for precision in get_args(Precision) if precision in precisions]
+    return "f32" if "f32" in known or not known else known[0]
+
+
+def _framework(name: str, wanted: _Wanted, *, named: bool) -> Iterator[Target]:
     from arena_py import build
     from arena_py.manifest.framework import parse
     from arena_py.verify.conformance import Target
 
     framework, variants = parse(name)
     for variant in variants:
-        here = in_process and framework.language == "python"
+        here = wanted.in_process and framework.language == "python"
         built = build.in_process(framework, variant) if here else build.locate(framework, variant)
         if isinstance(built, build.NotBuilt):
-            if wanted:
+            if named:
                 hint = built.hint or f"python -m arena_py build {framework.name}"
                 raise ArenaError(
                     f"{framework.name}:{variant.name} is not built: {built.reason}", hint=hint, exit_code=1
                 )
             continue
         if built.missing:
-            if wanted:
+            if named:
                 lacking = build.lacking(built.missing)
                 raise ArenaError(f"{framework.name}:{variant.name} {lacking.reason}", hint=lacking.hint, exit_code=1)
             continue
         yield Target(
             label=f"{framework.name}:{variant.name}",
             command=built.command,
-            backend=backend or variant.backend,
+            backend=wanted.backend or variant.backend,
+            precision=wanted.precision or variant.precision,
             environment=built.environment(variant),
-            threads=threads,
+            threads=wanted.threads,
             boundary=variant.boundary,
             in_process=built.in_process,
         )

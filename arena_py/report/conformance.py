@@ -28,7 +28,10 @@ class Printer:
     def start(self, target: Target) -> None:
         """A runner begins."""
         self._results, self._rules = [], []
-        self._console.print(Text(target.label, style="bold"))
+        label = Text(target.label, style="bold")
+        if target.precision != "f32":
+            label.append(f" in {target.precision}", style="default")
+        self._console.print(label)
 
     def golden(self, result: GoldenResult) -> None:
         """One task on one case: outcome, worst error and its limit, or the reason."""

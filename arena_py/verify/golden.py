@@ -13,12 +13,15 @@ import msgspec
 import numpy as np
 
 from arena_py import places
-from arena_py.contract.messages import ModelSpec, TaskName
+from arena_py.contract.messages import ModelSpec, Precision, TaskName
 from arena_py.contract.tensors import TensorFile, TensorFileError, write_tensors
 from arena_py.errors import ArenaError
 from arena_py.verify.norms import group_of
+from arena_py.verify.updates import UNIT_ROUNDOFF
 
 FILES = ("weights", "inputs", "expected")
+STORED: dict[Precision, float] = {"bf16": 2.0**-8}
+"""The unit roundoff of what a parameter is stored in, where that is not float32 (TF32 is inside products only)."""
 
 
 class _Config(msgspec.Struct, frozen=True):
@@ -32,9 +35,12 @@ class GoldenCase(msgspec.Struct, frozen=True):
 
     folder: Path
     model: ModelSpec
-    float32_noise: dict[str, float]
+    own_noise: dict[str, float]
+    """PyTorch's error on this case: `max` of any tensor, and the main output's by its name."""
     tensors: list[str]
     """The names in `expected.safetensors`."""
+    precision: Precision = "f32"
+    """What `own_noise` is of."""
 
     @property
     def name(self) -> str:
@@ -62,10 +68,15 @@ class GoldenCase(msgspec.Struct, frozen=True):
         return [name for name in self.tensors if group_of(name) in wanted]
 
     def noise(self) -> dict[str, float]:
-        """Float32 PyTorch's error on this case, by group; the main output's own where the case has it."""
-        worst = self.float32_noise["max"]
-        own = [error for name, error in self.float32_noise.items() if name != "max"]
+        """PyTorch's error on this case, by group; the main output's own where the case has it."""
+        worst = self.own_noise["max"]
+        own = [error for name, error in self.own_noise.items() if name != "max"]
         return {"outputs": max(own, default=worst), "loss": worst, "gradients": worst, "parameters": worst}
+
+    @property
+    def roundoff(self) -> float:
+        """How far a parameter is rounded where it is stored in the precision."""
+        return STORED.get(self.precision, UNIT_ROUNDOFF)
 
 
 def default_folder() -> Path:

@@ -53,7 +53,7 @@ class Kit:
             "model": {"architecture": self.case.model.architecture, "config": self.case.model.config},
             "weights": str(self.case.weights),
             "backend": self.target.backend,
-            "precision": "f32",
+            "precision": self.target.precision,
             "threads": self.target.threads,
         }
         return self.ask("load", **(fields | changes))

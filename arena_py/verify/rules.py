@@ -142,7 +142,8 @@ def _loaded(kit: Kit) -> None:
     loaded = expect_ok(kit.load(), m.Loaded)
     with TensorFile(kit.case.expected) as file:
         count = sum(info.elements for name, info in file.tensors.items() if name.startswith("grad."))
-    if loaded.parameters < count or loaded.parameter_bytes < 4 * count:
+    width = 2 if kit.target.precision in ("bf16", "f16") else 4
+    if loaded.parameters < count or loaded.parameter_bytes < width * count:
         raise Broken(
             f"load: {loaded.parameters} parameters in {loaded.parameter_bytes} bytes, at least {count} expected"
         )

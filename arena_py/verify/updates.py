@@ -35,9 +35,12 @@ def sensitivity(gradient: Real, optimizer: Sgd | AdamW) -> Real:
 
 
 def update_noise(
-    steps: Mapping[str, tuple[Real, Real]], optimizer: Sgd | AdamW, gradient_noise: float
+    steps: Mapping[str, tuple[Real, Real]],
+    optimizer: Sgd | AdamW,
+    gradient_noise: float,
+    roundoff: float = UNIT_ROUNDOFF,
 ) -> dict[str, float]:
-    """The error of each parameter after a first step that float32 cannot avoid, as `norms` takes it.
+    """The error of each parameter after a first step that the precision cannot avoid, as `norms` takes it.
 
     A parameter is rounded once, and carries what its gradient's noise moves it by. The gradients' own noise is no
     measure of it: an update is a small part of a parameter, and a limit made from it would let a wrong one pass. Nor is
@@ -46,7 +49,8 @@ def update_noise(
     Args:
         steps: of each parameter the gradient and the value after the step.
         optimizer: that made the step.
-        gradient_noise: float32 PyTorch's largest error of any gradient.
+        gradient_noise: PyTorch's largest error of any gradient.
+        roundoff: of the type that parameters are stored in.
     """
     gradient_floor = SMALL * _rms(*(gradient for gradient, _ in steps.values()))
     value_floor = SMALL * _rms(*(value for _, value in steps.values()))
@@ -54,7 +58,7 @@ def update_noise(
     for name, (gradient, value) in steps.items():
         moved = gradient_noise * max(_rms(gradient), gradient_floor) * _rms(sensitivity(gradient, optimizer))
         scale = max(_rms(value), value_floor)
-        noise[name] = UNIT_ROUNDOFF + (moved / scale if scale > 0 else 0.0)
+        noise[name] = roundoff + (moved / scale if scale > 0 else 0.0)
     return noise
 
 

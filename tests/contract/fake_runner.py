@@ -30,7 +30,7 @@ DESCRIPTION = {
     "runner": "fake",
     "framework": {"name": "fake", "version": "0"},
     "backends": [{"id": "cpu", "device": "none", "precisions": ["f32"]}],
-    "architectures": {"llama": ["infer"]},
+    "architectures": {"llama": ["infer", "decode"] if BEHAVIOUR == "decodes" else ["infer"]},
     "own_kernels": [],
     "build": {"compiler": "none", "profile": "none", "features": []},
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,8 +18,10 @@ from arena_py.contract.schema import FOLDER
 from arena_py.contract.tensors import TensorFile
 from arena_py.errors import ArenaError
 from arena_py.verify import conformance, rules
+from arena_py.verify.canon import Canon
 from arena_py.verify.conformance import Target
 from arena_py.verify.golden import GoldenCase, cases, default_folder, other_inputs
+from arena_py.verify.yardstick import lowered
 
 FAKE = Path(__file__).parents[1] / "contract" / "fake_runner.py"
 GOLDEN = cases(default_folder())
@@ -106,6 +110,38 @@ def test_a_runner_that_answers_everything_wrongly_is_told_so(fake, capsys: pytes
     shown = capsys.readouterr().out
     assert "wrong" in shown
     assert "rule broken: bad weights are `invalid_weights`, by name: answered ok" in shown
+
+
+def test_a_runner_that_decodes_nothing_is_wrong(fake, capsys: pytest.CaptureFixture[str]) -> None:
+    assert conform(str(fake("decodes")), golden=default_folder() / "llama-tiny", rules=False) == 1
+    assert "tokens: missing, expected [2, 5]" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def canon():
+    with Canon(2) as canon:
+        yield canon
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
+def test_a_lower_precision_has_limits_of_its_own(
+    case: GoldenCase, canon: Canon, runner: Callable[[str], Target]
+) -> None:
+    in_bf16 = msgspec.structs.replace(runner("pytorch"), precision="bf16")
+    assert "wrong" not in _outcomes(in_bf16, lowered(case, "bf16", canon))
+    assert _outcomes(in_bf16, lowered(case, "tf32", canon)) >= {"wrong"}
+    assert "wrong" not in _outcomes(runner("pytorch"), lowered(case, "tf32", canon))
+
+
+def _outcomes(target: Target, case: GoldenCase) -> set[str]:
+    return {result.outcome for result in conformance.check(target, case)}
+
+
+def test_a_precision_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert conform("pytorch", golden=default_folder() / "llama-tiny", precision="bf16", threads=2) == 0
+    assert "pytorch:eager in bf16" in capsys.readouterr().out
+    with pytest.raises(ArenaError, match="no limits for precision f64"):
+        conform("pytorch", golden=default_folder() / "llama-tiny", precision="f64")
 
 
 def test_a_runner_that_crashes_is_quoted(fake, capsys: pytest.CaptureFixture[str]) -> None:
