@@ -14,6 +14,8 @@ def measure(runner: Runner) -> TaskMemory:
     """Load, prepare and execute once; what it took counts as passed only when the gate passes its outputs."""
     case = runner.files.case
     found = TaskMemory(task=case.task, case=case.name, status="passed")
+    if problem := runner.problem:
+        return _failed(found, "unsupported", problem)
     try:
         with runner.launch() as running:
             declared = running.description.architectures.get(case.model.file.architecture, [])

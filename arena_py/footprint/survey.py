@@ -112,7 +112,7 @@ def only(asked: Asked, scratch: Path, say: Say) -> Runner:
     """The one variant that was asked for, on the model's smallest input.
 
     Raises:
-        ArenaError: it is not one, is not built, or the reference cannot be computed.
+        ArenaError: it is not one, is not built, cannot be verified, or the reference cannot be computed.
     """
     plan = asked.plan
     if len(plan.candidates) != 1:
@@ -129,7 +129,10 @@ def only(asked: Asked, scratch: Path, say: Say) -> Runner:
         files = cases.prepare(
             smallest(asked.model), canon, weights=plan.weights, precisions=plan.precisions, progress=say
         )
-    return _Survey(asked, plan, {}, scratch, Silent()).runner(candidate, built, files)
+    runner = _Survey(asked, plan, {}, scratch, Silent()).runner(candidate, built, files)
+    if runner.problem:
+        raise ArenaError(f"{candidate.label} on {files.case.name}: {runner.problem}", exit_code=1)
+    return runner
 
 
 def document(asked: Asked, identity: str, command: list[str]) -> Audit:
@@ -169,6 +172,8 @@ class _Survey:
             return _absent(candidate, "unsupported", known)
         runners = [self.runner(candidate, outcome, self.files[case.name]) for case in self.plan.cases]
         first = next(each for each in runners if each.files.case == smallest(self.asked.model))
+        if problem := first.problem:
+            return _absent(candidate, "unsupported", problem)
         weighed = self.asked.tasks or TASKS
         named, notes = self._symbols(candidate, outcome)
         entry = audit.of_variant(

@@ -137,7 +137,7 @@ class CaseMeasurement:
             reason = f"the case could not be prepared: {_with_hint(self._files.message, self._files.hint)}"
             reference_is_there = isinstance(locate_reference(), Built)
             entrant.fail("crashed" if reference_is_there else "not_built", reason, [])
-        elif self._files is not None and (problem := self._files.problem_in(precision)):
+        elif self._files is not None and (problem := self._files.problem_in(precision, gated[precision])):
             entrant.fail("unsupported", problem, [])
 
     def _seats(self, files: CaseFiles, scratch: Path, kept: Kept | None) -> list[Seat]:

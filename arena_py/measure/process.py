@@ -164,6 +164,11 @@ class Runner:
         return self.candidate.label
 
     @property
+    def problem(self) -> str | None:
+        """Why nothing of it can be verified in its precision; none when it can."""
+        return self.files.problem_in(self.candidate.variant.precision, self.limits)
+
+    @property
     def changes_itself(self) -> bool:
         """`step` changes the weights with every execution."""
         return self.files.case.task == "step"

@@ -19,8 +19,8 @@ from arena_py import places
 from arena_py.build import identity_of
 from arena_py.contract.messages import UNREADABLE, ModelSpec, Precision
 from arena_py.errors import ArenaError
-from arena_py.manifest import Case
-from arena_py.verify import generate
+from arena_py.manifest import Case, GateLimits
+from arena_py.verify import gate, generate
 from arena_py.verify.canon import Canon
 from arena_py.verify.exercise import Exercise
 from arena_py.verify.files import made_once, sha256
@@ -81,9 +81,11 @@ class CaseFiles(msgspec.Struct, frozen=True, kw_only=True):
         """PyTorch's largest error in a precision that the case was prepared for, by group."""
         return self.lower[precision].noise if precision in LOWER else self.noise
 
-    def problem_in(self, precision: Precision) -> str | None:
-        """Why nothing can be verified in that precision; none when it can."""
-        return self.lower[precision].problem if precision in LOWER else None
+    def problem_in(self, precision: Precision, limits: GateLimits) -> str | None:
+        """Why nothing can be verified in that precision by these limits; none when it can."""
+        if precision in LOWER and (problem := self.lower[precision].problem):
+            return problem
+        return gate.unverifiable(self.noise_in(precision), limits, precision)
 
     def exercise(self, backend: str, precision: Precision = "f32") -> Exercise:
         """The case for one runner."""

@@ -18,13 +18,18 @@ from arena_py.contract.tensors import TensorFile, TensorFileError, write_tensors
 from arena_py.manifest import GateLimits
 from arena_py.results.document import TensorError
 from arena_py.verify.exercise import Exercise
-from arena_py.verify.gate import decide, reason
+from arena_py.verify.gate import decide, reason, unverifiable
 from arena_py.verify.golden import GoldenCase, other_inputs
 from arena_py.verify.norms import Comparison, compare
 from arena_py.verify.updates import Real, update_noise, updated
 
 LIMITS = GateLimits(k=8.0, floor=1e-6)
-"""Those of the suites, for every precision."""
+"""Those of the suites for f32."""
+LOWER_LIMITS: Mapping[Precision, GateLimits] = {
+    "tf32": GateLimits(k=4.0, floor=1e-5),
+    "bf16": GateLimits(k=4.0, floor=1e-4),
+}
+"""Those of the suites for lower precisions."""
 NEW_TOKENS = 5
 OPTIMIZERS: Mapping[str, Sgd | AdamW] = {
     "step sgd": Sgd(lr=0.05),
@@ -114,6 +119,9 @@ def check(target: Target, case: GoldenCase) -> Iterator[GoldenResult]:
                     if declared is not None or name == "infer":
                         yield GoldenResult(case=case.name, task=name, outcome="unsupported", reason="not declared")
                     continue
+                if problem := _problem(case, name):
+                    yield GoldenResult(case=case.name, task=name, outcome="unsupported", reason=problem)
+                    continue
                 comparison = run(session, target, case, name, bench.scratch)
             except RunnerFailed as error:
                 bench.drop()
@@ -125,8 +133,20 @@ def check(target: Target, case: GoldenCase) -> Iterator[GoldenResult]:
             yield _judged(case, name, comparison)
 
 
+def limits_in(precision: Precision) -> GateLimits:
+    """Those of golden cases in a precision."""
+    return LOWER_LIMITS.get(precision, LIMITS)
+
+
+def _problem(case: GoldenCase, task: str) -> str | None:
+    """Why a task cannot be verified in the case's precision: its own limits, for a step those of its gradients."""
+    groups = {"infer": ("outputs",), "decode": ("outputs",)}.get(task, ("gradients",))
+    own = {group: error for group, error in case.noise().items() if group in groups}
+    return unverifiable(own, limits_in(case.precision), case.precision)
+
+
 def _judged(case: GoldenCase, task: str, comparison: Comparison) -> GoldenResult:
-    decision = decide(comparison, noise(case, task), LIMITS)
+    decision = decide(comparison, noise(case, task), limits_in(case.precision))
     return GoldenResult(
         case=case.name,
         task=task,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from arena_py.contract.messages import Precision
 from arena_py.contract.tensors import TensorFileError, scalar
 from arena_py.manifest.suite import GateLimits
 from arena_py.results.document import TensorError, Verification
@@ -50,6 +51,20 @@ def check(
         curve=[value if math.isfinite(value) else None for value in curve],
         reference_curve=list(reference_curve),
     )
+
+
+def unverifiable(noise: Mapping[str, float], limits: GateLimits, precision: Precision) -> str | None:
+    """Why nothing can be told in a precision where PyTorch itself is that far off; none where something can.
+
+    An output of zeros has an error of 1: a limit that reaches it lets everything small pass.
+    """
+    for group, error in noise.items():
+        if limits.k * error + limits.floor >= 1:
+            return (
+                f"not verifiable in {precision}: PyTorch's own error ({group}) is {error:.2g} there, and zeros would "
+                f"pass at {limits.k:g} times it"
+            )
+    return None
 
 
 def decide(comparison: Comparison, noise: Mapping[str, float], limits: GateLimits) -> Verification:

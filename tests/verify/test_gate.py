@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from arena_py.contract.tensors import write_tensors
 from arena_py.manifest import GateLimits
 from arena_py.results.document import Verification
-from arena_py.verify.gate import check, reason
+from arena_py.verify.gate import check, decide, reason, unverifiable
 from arena_py.verify.norms import SMALL, compare
 
 LIMITS = GateLimits(k=8.0, floor=1e-6)
@@ -43,6 +43,19 @@ def test_rounding_to_float32_passes_with_both_losses(tmp_path: Path, expected) -
     assert reason(result) is None
     assert (result.loss, result.reference_loss) == (4.5, 4.5)
     assert {tensor.name for tensor in result.tensors} == expected.keys()
+
+
+def test_where_zeros_would_pass_nothing_can_be_verified(tmp_path: Path, expected) -> None:
+    limits = GateLimits(k=4.0, floor=1e-4)
+    noise = {"outputs": 0.0, "loss": 0.0, "gradients": 0.25}
+    zeros = {name: np.zeros_like(tensor) for name, tensor in expected.items() if name != "loss"}
+    write_tensors(tmp_path / "zeros.safetensors", {"loss": expected["loss"], **zeros})
+    assert decide(compare(tmp_path / "zeros.safetensors", tmp_path / "expected.safetensors"), noise, limits).passed
+    problem = unverifiable(noise, limits, "bf16")
+    assert problem is not None
+    assert "PyTorch's own error (gradients) is 0.25 there" in problem
+    assert unverifiable(noise | {"gradients": 0.2499}, limits, "bf16") is None
+    assert unverifiable(NOISE, LIMITS, "f32") is None
 
 
 @pytest.mark.parametrize(
