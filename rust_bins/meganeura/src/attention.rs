@@ -39,8 +39,8 @@ pub fn attention(
         let size: usize = net.dims(x).iter().product();
         size / (heads * width)
     });
-    if mask == Mask::None && products::is_long(q_heads * rows, kv_rows) {
-        return products::attention(net, qkv, (q_heads, kv_heads), width);
+    if products::is_long(q_heads * rows, kv_rows) {
+        return products::attention(net, qkv, (q_heads, kv_heads), width, mask);
     }
     let mut padded = width.next_power_of_two().max(2);
     let marked = net.training && mask == Mask::None && kv_rows < least_rows(padded);
@@ -72,7 +72,7 @@ pub fn attention(
 }
 
 /// What the score of a key that is not there gets.
-const HIDDEN: f32 = -1e9;
+pub const HIDDEN: f32 = -1e9;
 
 /// The rows from which on the framework picks its kernels for long sequences.
 fn least_rows(width: usize) -> usize {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arena_runner::architecture::Parameter;
 use meganeura::{Graph, NodeId};
 
+use crate::attention::HIDDEN;
 use crate::layout::swap_leading;
 
 /// A graph and the parameters that it uses so far.
@@ -18,6 +19,7 @@ pub struct Net {
     frozen: Vec<Frozen>,
     fixed_ids: Vec<(String, Vec<u32>)>,
     constants: BTreeMap<(u32, Vec<usize>), NodeId>,
+    masks: BTreeMap<(usize, [usize; 2]), NodeId>,
 }
 
 /// A graph input that holds a frozen parameter.
@@ -42,6 +44,7 @@ impl Net {
             frozen: Vec::new(),
             fixed_ids: Vec::new(),
             constants: BTreeMap::new(),
+            masks: BTreeMap::new(),
         }
     }
 
@@ -223,5 +226,16 @@ impl Net {
     pub fn filled(&mut self, value: f32, shape: &[usize]) -> NodeId {
         let constant = || self.graph.constant(vec![value; shape.iter().product()], shape);
         *self.constants.entry((value.to_bits(), shape.to_vec())).or_insert_with(constant)
+    }
+
+    /// What is added to scores `[rows, keys]` under a causal mask, where `sharing` rows in a row are of one query: zeros
+    /// up to the query's own key, then `HIDDEN`; the same node for the same shape.
+    pub fn hidden_after(&mut self, sharing: usize, shape: [usize; 2]) -> NodeId {
+        let [rows, keys] = shape;
+        let mask = || {
+            let value = |i: usize| if i % keys > i / keys / sharing { HIDDEN } else { 0.0 };
+            self.graph.constant((0..rows * keys).map(value).collect(), &[rows, keys])
+        };
+        *self.masks.entry((sharing, shape)).or_insert_with(mask)
     }
 }

@@ -2,6 +2,7 @@
 
 use meganeura::NodeId;
 
+use crate::attention::Mask;
 use crate::net::Net;
 use crate::ops::{reshape, scale};
 
@@ -16,25 +17,33 @@ pub fn is_long(queries: usize, keys: usize) -> bool {
     keys >= LONG && queries * keys * size_of::<f32>() <= SCORE_BYTES
 }
 
-/// Attention without a mask, as two products and a softmax for each head, in memory for all scores: `q` is `[T, heads *
-/// width]` in any shape, `k` and `v` are `[S, kv_heads * width]`; the answer has `q`'s shape.
+/// Attention as two products and a softmax for each head of the keys, in memory for all scores: `q` is `[T, heads *
+/// width]` in any shape, `k` and `v` are `[S, kv_heads * width]`; the answer has `q`'s shape. Query heads that share one of
+/// the keys are rows of the same product.
 ///
 /// The framework's kernels pass over the keys one after the other: of whisper-tiny's inference, with 1500 frames in its
 /// encoder, they made 10.2 ms on an H200 where this makes 7.8, and of its training 35 where this makes 22.
-pub fn attention(net: &mut Net, qkv: [NodeId; 3], heads: (usize, usize), width: usize) -> NodeId {
+pub fn attention(net: &mut Net, qkv: [NodeId; 3], heads: (usize, usize), width: usize, mask: Mask) -> NodeId {
     let shape = net.dims(qkv[0]).to_vec();
     let [q, k, v] = [(qkv[0], heads.0), (qkv[1], heads.1), (qkv[2], heads.1)].map(|(x, heads)| {
         let size: usize = net.dims(x).iter().product();
         reshape(net, x, &[size / (heads * width), heads * width])
     });
     let q = scale(net, q, (width as f64).sqrt().recip());
+    let (rows, keys, sharing) = (net.dims(q)[0], net.dims(k)[0], heads.0 / heads.1);
     let mut mixed = Vec::new();
-    for head in 0..heads.0 {
-        let kv_head = head / (heads.0 / heads.1);
-        let [q, k, v] = [(q, head), (k, kv_head), (v, kv_head)].map(|(x, head)| net.columns(x, head * width, width));
-        let scores = net.graph.matmul_bt(q, k);
+    for head in 0..heads.1 {
+        let q = net.columns(q, head * sharing * width, sharing * width);
+        let q = reshape(net, q, &[rows * sharing, width]);
+        let [k, v] = [k, v].map(|x| net.columns(x, head * width, width));
+        let mut scores = net.graph.matmul_bt(q, k);
+        if mask == Mask::Causal {
+            let hidden = net.hidden_after(sharing, [rows * sharing, keys]);
+            scores = net.graph.add(scores, hidden);
+        }
         let weights = net.graph.softmax(scores);
-        mixed.push(net.graph.matmul(weights, v));
+        let values = net.graph.matmul(weights, v);
+        mixed.push(reshape(net, values, &[rows, sharing * width]));
     }
     while mixed.len() > 1 {
         let mut pairs = Vec::new();
@@ -54,7 +63,6 @@ mod tests {
     use meganeura::{CompileOptions, CoopPolicy, Session, SessionOptions};
 
     use super::*;
-    use crate::attention::Mask;
     use crate::training;
 
     const WIDTH: usize = 8;
@@ -72,7 +80,7 @@ mod tests {
         let mixed = mix(&mut net, qkv);
         let size = QUERIES * HEADS.0 * WIDTH;
         let mixed = reshape(&mut net, mixed, &[size]);
-        let weights = net.graph.constant(wave(size, 0.37).into_iter().map(|w| w * size as f32).collect(), &[size]);
+        let weights = net.graph.constant(wave(size, 0.43).into_iter().map(|w| w * size as f32).collect(), &[size]);
         let weighted = net.graph.mul(mixed, weights);
         let loss = net.graph.mean_all(weighted);
         net.graph.set_outputs(vec![loss]);
@@ -95,10 +103,16 @@ mod tests {
 
     #[test]
     fn attention_of_products_is_that_of_the_framework() {
-        let framework = |net: &mut Net, qkv| crate::attention::attention(net, qkv, 1, HEADS, WIDTH, Mask::None);
-        let products = |net: &mut Net, qkv| attention(net, qkv, HEADS, WIDTH);
-        let (expected, found) = (differentiated(framework), differentiated(products));
-        for (expected, found) in expected.iter().zip(&found) {
+        // Under a causal mask the last keys are seen by no query.
+        for mask in [Mask::None, Mask::Causal] {
+            let framework = |net: &mut Net, qkv| crate::attention::attention(net, qkv, 1, HEADS, WIDTH, mask);
+            let products = |net: &mut Net, qkv| attention(net, qkv, HEADS, WIDTH, mask);
+            is_the_same(&differentiated(framework), &differentiated(products));
+        }
+    }
+
+    fn is_the_same(expected: &[Vec<f32>], found: &[Vec<f32>]) {
+        for (expected, found) in expected.iter().zip(found) {
             assert!(expected.iter().any(|value| value.abs() > 1e-3), "{expected:?}");
             let error = expected.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(error < 1e-5, "{error}: {expected:?} {found:?}");
