@@ -4,13 +4,16 @@ use burn::tensor::module;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Tensor, s};
 
+use crate::backend::is_host;
+
 /// Convolution of `x` `[B, C, H, W]` by `weight` `[out, C, k, k]`, zero padding on every side, square stride.
 ///
-/// Without a tape this is burn's own. On a tape it is composed of slices and one matrix product: burn 0.22 computes the
-/// gradient of a convolution's weight as a convolution whose kernel is as large as the image, which on flex is a
-/// product of a matrix with `k * k` columns per input channel (one column, for a 1x1 kernel).
+/// Without a tape, and on a GPU, this is burn's own. On flex's tape it is composed of slices and one matrix product: there
+/// the gradient of a convolution's weight is a convolution whose kernel is as large as the image, a product of a matrix
+/// with `k * k` columns per input channel (one column, for a 1x1 kernel).
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, stride: usize, padding: usize) -> Tensor<4> {
-    if !x.device().is_autodiff() && !weight.device().is_autodiff() {
+    let tape = x.device().is_autodiff() || weight.device().is_autodiff();
+    if !tape || !is_host(&x.device().inner()) {
         let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
         return module::conv2d(x, weight, bias, options);
     }
