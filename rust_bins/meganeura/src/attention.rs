@@ -39,7 +39,7 @@ pub fn attention(
         let size: usize = net.dims(x).iter().product();
         size / (heads * width)
     });
-    if products::is_long(q_heads * rows, kv_rows) {
+    if products::is_long(q_heads * rows, kv_rows, mask) {
         return products::attention(net, qkv, (q_heads, kv_heads), width, mask);
     }
     let mut padded = width.next_power_of_two().max(2);
