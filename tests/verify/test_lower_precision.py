@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from arena_py import places
@@ -51,6 +52,14 @@ def test_a_precision_passes_its_own_gate_and_a_coarser_one_does_not(
         assert decision.passed is passes, (under, computed, decision.worst)
     canon.run("lowered", trained.exercise("cpu", "tf32"), output)
     assert not gate.check(output, trained.expected, trained.noise, limits["f32"]).passed
+
+
+def test_where_pytorch_itself_is_far_off_nothing_is_verified(trained: CaseFiles) -> None:
+    limits = suite(QUICK).gate["bf16"]
+    assert trained.problem_in("bf16", limits) is None
+    far = msgspec.structs.replace(trained.lower["bf16"], noise={"loss": 0.01, "gradients": 0.3})
+    found = msgspec.structs.replace(trained, lower={"bf16": far})
+    assert "not verifiable in bf16" in (found.problem_in("bf16", limits) or "")
 
 
 def test_it_is_computed_once_and_again_when_what_computes_it_changed(
