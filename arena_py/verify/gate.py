@@ -59,7 +59,7 @@ def unverifiable(noise: Mapping[str, float], limits: GateLimits, precision: Prec
     An output of zeros has an error of 1: a limit that reaches it lets everything small pass.
     """
     for group, error in noise.items():
-        if limits.k * error + limits.floor >= 1:
+        if not limits.k * error + limits.floor < 1:  # nor where it is no number
             return (
                 f"not verifiable in {precision}: PyTorch's own error ({group}) is {error:.2g} there, and zeros would "
                 f"pass at {limits.k:g} times it"

@@ -55,6 +55,7 @@ def test_where_zeros_would_pass_nothing_can_be_verified(tmp_path: Path, expected
     assert problem is not None
     assert "PyTorch's own error (gradients) is 0.25 there" in problem
     assert unverifiable(noise | {"gradients": 0.2499}, limits, "bf16") is None
+    assert unverifiable(noise | {"gradients": float("nan")}, limits, "bf16") is not None
     assert unverifiable(NOISE, LIMITS, "f32") is None
 
 

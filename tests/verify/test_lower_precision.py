@@ -13,6 +13,7 @@ from arena_py.manifest import Case, model, suite
 from arena_py.verify import gate
 from arena_py.verify.canon import Canon
 from arena_py.verify.cases import CaseFiles, prepare
+from arena_py.verify.conformance import limits_in
 
 QUICK = "quick"
 
@@ -75,3 +76,7 @@ def test_it_is_computed_once_and_again_when_what_computes_it_changed(
 def test_every_suite_has_limits_for_lower_precisions() -> None:
     for path in sorted((places.manifests() / "suites").glob("*.toml")):
         assert {"f32", "tf32", "bf16"} <= suite(path.stem).gate.keys()
+
+
+def test_golden_cases_have_the_limits_of_the_suites() -> None:
+    assert {precision: limits_in(precision) for precision in suite(QUICK).gate} == suite(QUICK).gate
