@@ -30,11 +30,6 @@ class Row:
     cell: Cell
 
     @property
-    def variant(self) -> str:
-        """`FRAMEWORK:VARIANT`."""
-        return f"{self.cell.framework}:{self.cell.variant}"
-
-    @property
     def median_ns(self) -> float:
         """Of its samples."""
         assert self.cell.summary is not None
@@ -55,7 +50,7 @@ def main() -> int:
         case.name for case, _ in sorted(found, key=lambda each: (chosen.models.index(each[0].model.name), each[1]))
     ]
     rows = [row for row in _rows(options.folder, options.without) if row.cell.precision == options.precision]
-    variants = sorted({row.variant for row in rows if _case(row) in cases})
+    variants = sorted({row.cell.label for row in rows if row.cell.case in cases})
     _medians(cases, variants, rows)
     _ratios(cases, variants, rows, options.against)
     return 0
@@ -75,12 +70,8 @@ def _rows(folder: Path, without: list[str]) -> Iterator[Row]:
                 yield Row(run, cell)
 
 
-def _case(row: Row) -> str:
-    return f"{row.cell.model}/{row.cell.task}/{row.cell.shape}"
-
-
 def _medians(cases: list[str], variants: list[str], rows: list[Row]) -> None:
-    newest = {(_case(row), row.variant): row for row in rows}
+    newest = {(row.cell.case, row.cell.label): row for row in rows}
     _line(["case", *variants])
     _line(["---", *["---:" for _ in variants]])
     for case in cases:
@@ -94,14 +85,14 @@ def _ratios(cases: list[str], variants: list[str], rows: list[Row], against: str
     _line(["case", *others])
     _line(["---", *["---:" for _ in others]])
     for case in cases:
-        _line([case, *(_ratio([row for row in rows if _case(row) == case], variant, against) for variant in others)])
+        _line([case, *(_ratio([row for row in rows if row.cell.case == case], variant, against) for variant in others)])
 
 
 def _ratio(rows: list[Row], variant: str, against: str) -> str:
     """Of the newest run that has both."""
-    rivals = {id(row.run): row for row in rows if row.variant == against}
+    rivals = {id(row.run): row for row in rows if row.cell.label == against}
     for row in reversed(rows):
-        if row.variant == variant and (rival := rivals.get(id(row.run))):
+        if row.cell.label == variant and (rival := rivals.get(id(row.run))):
             return f"{row.median_ns / rival.median_ns:.2f} ({_share(rival)}, {_share(row)})"
     return ""
 

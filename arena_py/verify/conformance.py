@@ -158,17 +158,7 @@ def _judged(case: GoldenCase, task: str, comparison: Comparison) -> GoldenResult
 
 
 def _exercise(target: Target, case: GoldenCase, task: TaskName, options: TaskOptions, first_inputs: Path) -> Exercise:
-    return Exercise(
-        model=case.model,
-        weights=case.weights,
-        task=task,
-        options=options,
-        inputs=first_inputs,
-        later_inputs=[case.inputs],
-        backend=target.backend,
-        precision=target.precision,
-        boundary=target.boundary,
-    )
+    return case.exercise(task, options, first_inputs).on(target.backend, target.precision, target.boundary)
 
 
 def _task(session: Session, target: Target, case: GoldenCase, name: str, scratch: Path) -> Comparison:

@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 
 from arena_py import places
-from arena_py.contract.messages import ModelSpec, Precision, TaskName
+from arena_py.contract.messages import ModelSpec, Precision, TaskName, TaskOptions
 from arena_py.contract.tensors import TensorFile, TensorFileError, write_tensors
 from arena_py.errors import ArenaError
+from arena_py.verify.exercise import Exercise
 from arena_py.verify.norms import group_of
 from arena_py.verify.updates import UNIT_ROUNDOFF
 
@@ -72,6 +73,17 @@ class GoldenCase(msgspec.Struct, frozen=True):
         worst = self.own_noise["max"]
         own = [error for name, error in self.own_noise.items() if name != "max"]
         return {"outputs": max(own, default=worst), "loss": worst, "gradients": worst, "parameters": worst}
+
+    def exercise(self, task: TaskName, options: TaskOptions, first_inputs: Path) -> Exercise:
+        """A task on the case: prepared on other inputs, then on the case's own."""
+        return Exercise(
+            model=self.model,
+            weights=self.weights,
+            task=task,
+            options=options,
+            inputs=first_inputs,
+            later_inputs=[self.inputs],
+        )
 
     @property
     def roundoff(self) -> float:

@@ -11,7 +11,6 @@ from arena_py.contract.messages import Precision, TaskName, TaskOptions
 from arena_py.errors import ArenaError
 from arena_py.verify.canon import Canon
 from arena_py.verify.cases import LOWER
-from arena_py.verify.exercise import Exercise
 from arena_py.verify.golden import GoldenCase, other_inputs
 from arena_py.verify.norms import compare
 
@@ -34,16 +33,7 @@ def lowered(case: GoldenCase, precision: Precision, canon: Canon) -> GoldenCase:
         first = other_inputs(case.inputs, Path(folder) / "first.safetensors")
         for task in TASKS:
             output = Path(folder) / f"{task}.safetensors"
-            exercise = Exercise(
-                model=case.model,
-                weights=case.weights,
-                task=task,
-                options=TaskOptions(),
-                inputs=first,
-                later_inputs=[case.inputs],
-                precision=precision,
-            )
-            canon.run("lowered", exercise, output)
+            canon.run("lowered", case.exercise(task, TaskOptions(), first).on("cpu", precision), output)
             comparison = compare(output, case.expected, case.names(task))
             if comparison.problems:
                 raise ArenaError(f"{case.name}: PyTorch in {precision}: {comparison.problems[0]}", exit_code=1)
