@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from arena_py.manifest import Case, Suite, model, suite
+from arena_py.measure.plan import Selection, make_plan
 from arena_py.report import text
 from arena_py.results import store
 from arena_py.results.document import Cell, Run
@@ -44,21 +44,12 @@ def main() -> int:
     parser.add_argument("--precision", default="f32")
     parser.add_argument("--suite", default="standard")
     options = parser.parse_args()
-    chosen = suite(options.suite)
-    found = ((case, chosen.tasks.index(case.task)) for case in _cases(chosen) if case.task in chosen.tasks)
-    cases = [
-        case.name for case, _ in sorted(found, key=lambda each: (chosen.models.index(each[0].model.name), each[1]))
-    ]
+    cases = [case.name for case in make_plan(Selection(suite=options.suite)).cases]
     rows = [row for row in _rows(options.folder, options.without) if row.cell.precision == options.precision]
     variants = sorted({row.cell.label for row in rows if row.cell.case in cases})
     _medians(cases, variants, rows)
     _ratios(cases, variants, rows, options.against)
     return 0
-
-
-def _cases(chosen: Suite) -> Iterator[Case]:
-    for name in chosen.models:
-        yield from model(name).cases
 
 
 def _rows(folder: Path, without: list[str]) -> Iterator[Row]:
